@@ -1,0 +1,78 @@
+//! The control socket: one request a line of JSON, one answer a line of JSON.
+//!
+//! `SO_PEERCRED` says who asks: a user manages the own table, root any. The
+//! bounds hold for the server; a client that breaks them is disconnected.
+
+use serde::{Deserialize, Serialize};
+
+/// A request line, newline included, is no longer (a table of 1 MiB in base64, and room).
+pub const MAX_REQUEST: usize = 1536 * 1024;
+/// A table is no larger.
+pub const MAX_TABLE: usize = 1024 * 1024;
+
+/// What a client asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Request {
+    /// Replace the user's table by these bytes (base64).
+    Install {
+        /// Whose.
+        user: String,
+        /// The table, base64.
+        table: String,
+    },
+    /// The user's table.
+    Get {
+        /// Whose.
+        user: String,
+    },
+    /// Remove the user's table.
+    Remove {
+        /// Whose.
+        user: String,
+    },
+    /// Read the user's table again.
+    Reload {
+        /// Whose.
+        user: String,
+    },
+    /// Figures of the daemon: root gets all workers, a user the own.
+    Status,
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// Done. For install and reload: the worker has loaded the table.
+    Done {
+        /// Lines served, where known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lines: Option<u32>,
+        /// Lines with errors, where known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        errors: Option<u32>,
+    },
+    /// The table (base64).
+    Table {
+        /// base64
+        table: String,
+    },
+    /// There is no table for this user.
+    NoTable,
+    /// Status, one object a worker.
+    Status {
+        /// Version of the daemon.
+        version: String,
+        /// Workers.
+        workers: Vec<serde_json::Value>,
+    },
+    /// Refused or failed; nothing was changed.
+    Refused {
+        /// denied (allow/deny files), permission (other's table), unknown_user,
+        /// too_large, bad_request, busy, failed
+        reason: String,
+        /// One line for a person.
+        message: String,
+    },
+}

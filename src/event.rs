@@ -1,0 +1,79 @@
+//! What happened, where, and by whom: the one data model that flows from
+//! `watch` through `schedule` into `run`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use crate::table::Mask;
+
+/// The number of a line within a worker; never used twice in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LineId(pub u32);
+
+/// How an event became known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// The kernel reported it.
+    #[default]
+    Kernel,
+    /// Found by the scan of a directory that had just appeared.
+    Scan,
+    /// Found by the scan that follows a full queue.
+    Rescan,
+    /// Happened while the daemon was away.
+    Offline,
+    /// Found by polling.
+    Poll,
+}
+
+/// One thing that happened to one path, as one or more lines see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What happened: event bits, and `ISDIR` where it happened to a directory.
+    pub mask: Mask,
+    /// The watched path as written (`$@`); below a recursive line, the directory.
+    pub watch: OsString,
+    /// The name in `watch` (`$#`); empty for an event of `watch` itself.
+    pub name: OsString,
+    /// The whole old path, when both halves of a rename were seen.
+    pub old_path: Option<PathBuf>,
+    /// Wall clock when the event was read.
+    pub time: SystemTime,
+    /// How it became known.
+    pub origin: Origin,
+    /// Who did it, where that is known.
+    pub actor: Option<Rc<Actor>>,
+    /// Labels of the provider that named the path.
+    pub labels: Option<Rc<BTreeMap<String, String>>>,
+}
+
+impl Event {
+    /// The whole path of the thing that changed.
+    pub fn target(&self) -> OsString {
+        if self.name.is_empty() {
+            return self.watch.clone();
+        }
+        let mut path = Vec::with_capacity(self.watch.len() + 1 + self.name.len());
+        path.extend_from_slice(self.watch.as_bytes());
+        if path.last() != Some(&b'/') {
+            path.push(b'/');
+        }
+        path.extend_from_slice(self.name.as_bytes());
+        OsString::from_vec(path)
+    }
+}
+
+/// The process behind an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// Its number in the daemon's pid namespace.
+    pub pid: i32,
+    /// Its real user, where known.
+    pub uid: Option<u32>,
+    /// Its program, where known.
+    pub exe: Option<PathBuf>,
+}

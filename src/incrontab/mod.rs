@@ -1,0 +1,3 @@
+//! stub
+/// x
+pub fn main() -> std::process::ExitCode { std::process::ExitCode::SUCCESS }

@@ -1,0 +1,33 @@
+//! Commands run when files change, for every user of a machine, the way cron
+//! runs them when time passes.
+//!
+//! Paths come in, events flow through, commands go out:
+//!
+//! ```text
+//!  table      what the user asked for: path, mask, command    (pure)
+//!  watch      where events come from: inotify, trees, paths not there yet
+//!  schedule   when a command may start: settle, batch, limit  (pure)
+//!  run        how it is run: spawn, output, timeout
+//!  worker     one loop that joins these for one owner
+//!  supervisor the tables of a machine, its workers, the control socket
+//! ```
+//!
+//! A pure room does no I/O and takes the time as a parameter, so that days of
+//! events run through it in a test in milliseconds. The only unsafe code is in
+//! `sys`.
+
+pub mod config;
+pub mod control;
+pub mod event;
+pub mod exit;
+pub mod incrontab;
+pub mod log;
+pub mod paths;
+pub mod run;
+pub mod schedule;
+pub mod supervisor;
+pub mod sys;
+pub mod table;
+pub mod time;
+pub mod watch;
+pub mod worker;

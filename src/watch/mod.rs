@@ -1,0 +1,63 @@
+//! Where events come from: one trait, [`Source`], and what implements it.
+//!
+//! CONTRACT (the watch room owns and fills this in).
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::rc::Rc;
+
+use crate::event::{Event, LineId};
+use crate::table::{Mask, PathSpec};
+use crate::time::Moment;
+
+/// What one line asks of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Who asks.
+    pub line: LineId,
+    /// Path or pattern, as written.
+    pub path: PathSpec,
+    /// Event bits, and the flags `ONLYDIR`, `DONT_FOLLOW`, `ONESHOT`, `EXCL_UNLINK`.
+    pub mask: Mask,
+    /// Watch the whole subtree.
+    pub recursive: bool,
+    /// How deep below the path; None: without end.
+    pub depth: Option<u32>,
+    /// Enter directories whose name starts with a dot.
+    pub dotdirs: bool,
+}
+
+/// What a source has to say.
+#[derive(Clone, Debug)]
+pub enum Report {
+    /// `event` happened and the mask of `line` asks for it.
+    Event(LineId, Rc<Event>),
+    /// Something an operator must know about a line (limit reached, path missing ...).
+    Problem(LineId, Problem),
+}
+
+/// Why a line does not get all it asked for, or that it does again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// One line for the log: names the path, the reason, the limit and its value.
+    pub message: String,
+    /// False: worth a note only (a path that is waited for).
+    pub serious: bool,
+}
+
+/// One source of events.
+pub trait Source {
+    /// Readable when `read` has something to do.
+    fn fd(&self) -> BorrowedFd<'_>;
+    /// Starts serving a line. Adding before removing keeps what both share.
+    fn add(&mut self, request: Request, out: &mut Vec<Report>);
+    /// Ends serving a line; nothing is reported for it afterwards.
+    fn remove(&mut self, line: LineId);
+    /// Reads once (64 KiB) and appends what it means. True: the buffer was full
+    /// enough that more may be waiting.
+    fn read(&mut self, now: Moment, out: &mut Vec<Report>) -> io::Result<bool>;
+    /// When `tick` wants to be called, if ever.
+    fn deadline(&self) -> Option<Moment>;
+    /// Does what was waiting for `deadline`.
+    fn tick(&mut self, now: Moment, out: &mut Vec<Report>);
+}
