@@ -1,15 +1,13 @@
 //! The worker's end of the packet channel to its supervisor.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg,
-};
 
 use super::protocol::{FromWorker, MAX_PACKET, ToWorker};
+use crate::sys::{receive_packet, send_packet};
 
 /// A packet, or why there is none.
 pub enum Incoming {
@@ -30,7 +28,7 @@ pub struct Channel {
 impl Channel {
     /// Takes over an end of the pair.
     pub fn new(socket: OwnedFd) -> Self {
-        Self { socket, buffer: vec![0; MAX_PACKET] }
+        Self { socket, buffer: Vec::new() }
     }
 
     /// To be polled for reading.
@@ -56,56 +54,36 @@ impl Channel {
     /// Receives without blocking. An unknown packet is an error: supervisor and
     /// worker are one binary.
     pub fn receive(&mut self) -> io::Result<Incoming> {
-        let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
-        let (length, fd) = {
-            let mut parts = [IoSliceMut::new(&mut self.buffer)];
-            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-            let raw = self.socket.as_raw_fd();
-            match recvmsg::<UnixAddr>(raw, &mut parts, Some(&mut space), flags) {
-                Ok(message) => (message.bytes, first_fd(&message)?),
-                Err(Errno::EAGAIN | Errno::EINTR) => return Ok(Incoming::Nothing),
-                Err(Errno::ECONNRESET) => return Ok(Incoming::Closed),
-                Err(error) => return Err(error.into()),
+        // Given back afterwards: an idle worker should not hold 64 KiB for this.
+        self.buffer.resize(MAX_PACKET, 0);
+        let received = receive_packet(self.socket.as_fd(), &mut self.buffer);
+        let buffer = std::mem::take(&mut self.buffer);
+        match received {
+            Ok((0, ..)) => Ok(Incoming::Closed),
+            Ok((length, fds, _)) => {
+                let packet = serde_json::from_slice(&buffer[..length])?;
+                Ok(Incoming::Packet(packet, fds.into_iter().next()))
             }
-        };
-        if length == 0 {
-            return Ok(Incoming::Closed);
+            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::EAGAIN | Errno::EINTR) => Ok(Incoming::Nothing),
+                Some(Errno::ECONNRESET) => Ok(Incoming::Closed),
+                _ => Err(error),
+            },
         }
-        let packet = serde_json::from_slice(&self.buffer[..length])?;
-        Ok(Incoming::Packet(packet, fd))
     }
 
     /// Sends one packet, waiting while the supervisor is behind.
     pub fn send(&self, packet: &FromWorker, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let text = serde_json::to_vec(packet)?;
-        let raw = fd.map(|fd| [fd.as_raw_fd()]);
-        let control = raw.as_ref().map(|fds| ControlMessage::ScmRights(fds));
         loop {
-            let parts = [IoSlice::new(&text)];
-            let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-            let socket = self.socket.as_raw_fd();
-            match sendmsg::<UnixAddr>(socket, &parts, control.as_slice(), flags, None) {
-                Ok(_) => return Ok(()),
-                Err(Errno::EAGAIN) => self.poll(PollFlags::POLLOUT)?,
-                Err(Errno::EINTR) => {}
+            let Err(error) = send_packet(self.fd(), &text, fd) else { return Ok(()) };
+            match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::EAGAIN) => self.poll(PollFlags::POLLOUT)?,
+                Some(Errno::EINTR) => {}
                 // The supervisor is gone; the loop learns it when it receives.
-                Err(Errno::EPIPE | Errno::ECONNRESET) => return Ok(()),
-                Err(error) => return Err(error.into()),
+                Some(Errno::EPIPE | Errno::ECONNRESET) => return Ok(()),
+                _ => return Err(error),
             }
         }
     }
-}
-
-fn first_fd(
-    message: &nix::sys::socket::RecvMsg<'_, '_, UnixAddr>,
-) -> io::Result<Option<OwnedFd>> {
-    let mut first = None;
-    for control in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(fds) = control {
-            for fd in fds {
-                first = first.or(Some(crate::sys::own_fd(fd)));
-            }
-        }
-    }
-    Ok(first)
 }
