@@ -22,13 +22,12 @@ pub enum Incoming {
 /// One end of a SOCK_SEQPACKET pair.
 pub struct Channel {
     socket: OwnedFd,
-    buffer: Vec<u8>,
 }
 
 impl Channel {
     /// Takes over an end of the pair.
     pub fn new(socket: OwnedFd) -> Self {
-        Self { socket, buffer: Vec::new() }
+        Self { socket }
     }
 
     /// To be polled for reading.
@@ -53,12 +52,10 @@ impl Channel {
 
     /// Receives without blocking. An unknown packet is an error: supervisor and
     /// worker are one binary.
-    pub fn receive(&mut self) -> io::Result<Incoming> {
-        // Given back afterwards: an idle worker should not hold 64 KiB for this.
-        self.buffer.resize(MAX_PACKET, 0);
-        let received = receive_packet(self.socket.as_fd(), &mut self.buffer);
-        let buffer = std::mem::take(&mut self.buffer);
-        match received {
+    pub fn receive(&self) -> io::Result<Incoming> {
+        // Not kept: an idle worker should not hold 64 KiB for this.
+        let mut buffer = vec![0; MAX_PACKET];
+        match receive_packet(self.socket.as_fd(), &mut buffer) {
             Ok((0, ..)) => Ok(Incoming::Closed),
             Ok((length, fds, _)) => {
                 let packet = serde_json::from_slice(&buffer[..length])?;

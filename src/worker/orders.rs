@@ -16,7 +16,7 @@ use crate::watch::Source;
 
 impl Engine {
     pub(super) fn read_channel(&mut self) -> io::Result<()> {
-        while let Some(channel) = &mut self.channel {
+        while let Some(channel) = &self.channel {
             match channel.receive()? {
                 Incoming::Nothing => break,
                 Incoming::Packet(packet, fd) => self.obey(packet, fd)?,
