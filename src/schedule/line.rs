@@ -114,7 +114,9 @@ impl Line {
         }
     }
 
-    /// Other options; what is gathered stays, and keeps the moment at which it is due.
+    /// Other options. What is gathered stays, and keeps the moment at which it is due;
+    /// what gathered for an option that is gone is due now, so that no later event of
+    /// its path passes it.
     pub(super) fn set(&mut self, options: &Options, now: Moment) {
         self.flow = Flow::new(options);
         if self.window.limit() != options.limit {
@@ -122,6 +124,11 @@ impl Line {
         }
         if self.batch_full() {
             self.end_batch(now);
+        }
+        while self.flow.settle.is_zero()
+            && let Some((event, first)) = self.settle.pop(NEVER)
+        {
+            self.settled(event, first, now);
         }
     }
 
@@ -308,6 +315,23 @@ impl Line {
         } else {
             self.counters.retried += 1;
         }
+    }
+
+    /// The worker fetches work that was granted at `at`: this is when it really starts.
+    /// False if the limit has no room for it any more.
+    pub(super) fn fetched(&mut self, work: &Work, at: Moment, now: Moment) -> bool {
+        if now > at {
+            let free = self.window.is_free(now);
+            if at + self.window.limit().per > now {
+                self.window.forget(at);
+            } else if !free {
+                return false;
+            }
+            self.window.start(now);
+            self.counters.waited += u64::from(at <= work.since);
+        }
+        self.live += 1;
+        true
     }
 
     /// Work that started at `at` did not start after all: it is the first to start again.

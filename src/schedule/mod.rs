@@ -215,6 +215,10 @@ impl Scheduler {
             return;
         };
         self.pause = Duration::ZERO;
+        if ended.killed {
+            self.notes
+                .retain(|note| !matches!(note, Action::Kill { run: other, .. } if *other == run));
+        }
         match self.lines.get_mut(&ended.line) {
             Some(line) => {
                 if ended.fetched {
@@ -239,6 +243,8 @@ impl Scheduler {
         };
         // As if it had not been fetched: taken back with those after it, in order.
         refused.fetched = false;
+        self.notes
+            .retain(|note| !matches!(note, Action::Kill { run: other, .. } if *other == run));
         let line = refused.line;
         self.starts.push_front(run);
         match self.lines.get_mut(&line) {
@@ -268,18 +274,7 @@ impl Scheduler {
         if self.closed || now < self.resume {
             return None;
         }
-        let run = self.starts.pop_front()?;
-        let started = self.running.get_mut(&run)?;
-        started.fetched = true;
-        if let Some(line) = self.lines.get_mut(&started.line) {
-            line.live += 1;
-        }
-        Some(Action::Start {
-            run,
-            line: started.line,
-            events: started.work.events.as_slice().to_vec(),
-            attempt: started.work.attempt,
-        })
+        self.fetch(now)
     }
 
     /// When `next` will have something to do without any event. May be past.
@@ -447,6 +442,31 @@ impl Scheduler {
                 }
             }
         }
+    }
+
+    /// Hands the first granted start to the worker.
+    fn fetch(&mut self, now: Moment) -> Option<Action> {
+        while let Some(&run) = self.starts.front() {
+            let started = self.running.get_mut(&run)?;
+            let id = started.line;
+            let line = self.lines.get_mut(&id)?;
+            if !line.fetched(&started.work, started.at, now) {
+                self.take_back(id);
+                self.refresh(id, now);
+                self.pump(now);
+                continue;
+            }
+            started.at = now;
+            started.fetched = true;
+            self.starts.pop_front();
+            return Some(Action::Start {
+                run,
+                line: id,
+                events: started.work.events.as_slice().to_vec(),
+                attempt: started.work.attempt,
+            });
+        }
+        None
     }
 
     /// Undoes the starts of a line that the worker has not fetched.
