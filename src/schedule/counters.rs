@@ -37,7 +37,7 @@ pub struct Counters {
     pub retried: u64,
     /// Retries given up because a newer event restarted the line, or it was removed.
     pub abandoned: u64,
-    /// Runs killed by busy=restart.
+    /// Runs that busy=restart ended, or was about to end, early.
     pub restarted: u64,
     /// Starts that the machine refused and that were put off.
     pub postponed: u64,

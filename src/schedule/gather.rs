@@ -73,15 +73,15 @@ impl Settle {
         self.order.keys().next().map(|place| place.0)
     }
 
-    /// A path that is due, with the moment of its first event.
-    pub(super) fn pop(&mut self, now: Moment) -> Option<(Rc<Event>, Moment)> {
+    /// A path that is due, with the moments of its first event and of its being due.
+    pub(super) fn pop(&mut self, now: Moment) -> Option<(Rc<Event>, Moment, Moment)> {
         let first = self.order.first_entry().filter(|e| e.key().0 <= now)?;
         let path = first.remove();
         let settled = self.paths.remove(&path)?;
         if self.paths.is_empty() && self.paths.capacity() > 64 {
             self.paths = HashMap::new(); // a tree of a million files has settled
         }
-        Some((settled.event, settled.first))
+        Some((settled.event, settled.first, settled.place.0))
     }
 }
 

@@ -84,11 +84,13 @@ fn limit_text(limit: Limit) -> String {
 /// As durations are written in tables, where that is exact; else seconds to the millisecond.
 pub(super) fn seconds(d: Duration) -> String {
     let millis = d.as_millis();
-    match () {
-        () if millis == 0 || millis % 1000 != 0 && millis < 1000 => format!("{millis}ms"),
-        () if millis % 1000 != 0 => format!("{}.{:03}s", millis / 1000, millis % 1000),
-        () if millis % 3_600_000 == 0 => format!("{}h", millis / 3_600_000),
-        () if millis % 60_000 == 0 => format!("{}m", millis / 60_000),
-        () => format!("{}s", millis / 1000),
+    for (unit, name) in [(3_600_000, "h"), (60_000, "m"), (1000, "s")] {
+        if millis >= unit && millis.is_multiple_of(unit) {
+            return format!("{}{name}", millis / unit);
+        }
+    }
+    match millis {
+        0..1000 => format!("{millis}ms"),
+        _ => format!("{}.{:03}s", millis / 1000, millis % 1000),
     }
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::counters::Counters;
+use super::flow::{BATCH_PATIENCE, Flow};
 use super::gather::{Batch, Settle};
 use super::guard::Guard;
 use super::window::Window;
@@ -13,55 +14,10 @@ use crate::event::Event;
 use crate::table::{self, Busy, Options};
 use crate::time::Moment;
 
-/// max-wait of settle where the line does not say.
-const MAX_WAIT_SETTLES: u32 = 10;
-/// How long batch=N waits for its Nth path where the line has no max-wait.
-const BATCH_PATIENCE: Duration = Duration::from_secs(10);
 /// The longest pause before a retry.
 const RETRY_CAP: Duration = Duration::from_secs(64);
 /// No moment is later: never.
 const NEVER: Moment = Moment(u64::MAX);
-
-/// The options that decide when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Flow {
-    settle: Duration,
-    /// Of settle alone.
-    max_wait: Duration,
-    /// Of settle and batch together, where the line says so.
-    patience: Option<Duration>,
-    batch: Option<table::Batch>,
-    pub(super) busy: Busy,
-    jobs: u32,
-    no_loop: bool,
-    retry: u32,
-}
-
-impl Flow {
-    pub(super) fn new(options: &Options) -> Self {
-        let max_wait = options.settle.saturating_mul(MAX_WAIT_SETTLES);
-        Self {
-            settle: options.settle,
-            max_wait: options.max_wait.unwrap_or(max_wait),
-            patience: options.max_wait,
-            batch: options.batch,
-            busy: options.busy,
-            jobs: options.jobs.unwrap_or(u32::MAX).max(1),
-            no_loop: options.no_loop,
-            retry: options.retry,
-        }
-    }
-
-    /// An event is due as soon as it comes.
-    fn immediate(&self) -> bool {
-        self.settle.is_zero() && self.batch.is_none()
-    }
-
-    /// One run at a time.
-    fn solo(&self) -> bool {
-        self.busy != Busy::Parallel
-    }
-}
 
 /// The state of a line. The scheduler calls a method, then looks at `kill` and `notice`.
 #[derive(Debug)]
@@ -114,7 +70,9 @@ impl Line {
         }
     }
 
-    /// Other options; what is gathered stays, and keeps the moment at which it is due.
+    /// Other options. What is gathered stays, and keeps the moment at which it is due;
+    /// what gathered for an option that is gone is due now, so that no later event of
+    /// its path passes it.
     pub(super) fn set(&mut self, options: &Options, now: Moment) {
         self.flow = Flow::new(options);
         if self.window.limit() != options.limit {
@@ -122,6 +80,11 @@ impl Line {
         }
         if self.batch_full() {
             self.end_batch(now);
+        }
+        while self.flow.settle.is_zero()
+            && let Some((event, first, _)) = self.settle.pop(NEVER)
+        {
+            self.settled(event, first, now, now);
         }
     }
 
@@ -154,7 +117,7 @@ impl Line {
         if self.loops(&event) {
             self.counters.looped += 1;
         } else if self.flow.settle.is_zero() {
-            self.settled(event, now, now);
+            self.settled(event, now, now, now);
         } else {
             let max_wait = self.flow.max_wait;
             let quiet = now + self.flow.settle;
@@ -169,19 +132,19 @@ impl Line {
         self.flow.no_loop && self.live > 0 && event.actor.is_none()
     }
 
-    /// Its path is quiet; `first` is when its first event came.
-    fn settled(&mut self, event: Rc<Event>, first: Moment, now: Moment) {
+    /// Its path was quiet `at` that moment; `first` is when its first event came.
+    fn settled(&mut self, event: Rc<Event>, first: Moment, at: Moment, now: Moment) {
         let due = match self.flow.batch {
             None => return self.due(Work::one(event, now), now),
-            Some(table::Batch::Time(time)) => now + time,
-            Some(table::Batch::Count(_)) if self.flow.patience.is_none() => now + BATCH_PATIENCE,
+            Some(table::Batch::Time(time)) => at + time,
+            Some(table::Batch::Count(_)) if self.flow.patience.is_none() => at + BATCH_PATIENCE,
             Some(table::Batch::Count(_)) => NEVER,
         };
         let latest = self
             .flow
             .patience
             .map_or(NEVER, |patience| first + patience);
-        let merged = self.batch.add(event, due, latest.max(now));
+        let merged = self.batch.add(event, due, latest);
         self.counters.merged += u64::from(merged);
         if self.batch_full() {
             self.end_batch(now);
@@ -240,8 +203,8 @@ impl Line {
 
     /// Everything whose time has come.
     pub(super) fn advance(&mut self, now: Moment) {
-        while let Some((event, first)) = self.settle.pop(now) {
-            self.settled(event, first, now);
+        while let Some((event, first, at)) = self.settle.pop(now) {
+            self.settled(event, first, at, now);
         }
         if self.batch.due().is_some_and(|due| due <= now) {
             self.end_batch(now);
@@ -310,6 +273,23 @@ impl Line {
         }
     }
 
+    /// The worker fetches work that was granted at `at`: this is when it really starts.
+    /// False if the limit has no room for it any more.
+    pub(super) fn fetched(&mut self, work: &Work, at: Moment, now: Moment) -> bool {
+        if now > at {
+            let free = self.window.is_free(now);
+            if at + self.window.limit().per > now {
+                self.window.forget(at);
+            } else if !free {
+                return false;
+            }
+            self.window.start(now);
+            self.counters.waited += u64::from(at <= work.since);
+        }
+        self.live += 1;
+        true
+    }
+
     /// Work that started at `at` did not start after all: it is the first to start again.
     pub(super) fn unstarted(&mut self, work: Work, at: Moment) {
         self.active = self.active.saturating_sub(1);
@@ -372,7 +352,7 @@ impl Line {
             drained.events.extend_from_slice(work.events.as_slice());
         }
         drained.events.extend(self.batch.take());
-        while let Some((event, _)) = self.settle.pop(NEVER) {
+        while let Some((event, ..)) = self.settle.pop(NEVER) {
             drained.events.push(event);
         }
         drained.waiting = (drained.events.len() - begun) as u64;
