@@ -6,7 +6,9 @@
 mod daemon;
 mod fd;
 mod identity;
+pub mod process;
 mod socket;
+pub mod spawn;
 
 pub use daemon::{Forked, fork_single_threaded};
 pub use fd::own_fd;
