@@ -21,7 +21,8 @@ use crate::paths;
 use crate::table::Dialect;
 
 /// Where log lines go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LogTarget {
     /// syslog(3), facility cron.
     #[default]
@@ -180,7 +181,12 @@ impl Config {
         let text = match read_bounded(file) {
             Ok(text) => text,
             Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(ConfigError::Read { file: file.to_owned(), source }),
+            Err(source) => {
+                return Err(ConfigError::Read {
+                    file: file.to_owned(),
+                    source,
+                });
+            }
         };
         let parsed = parse(file, &text, base);
         if parsed.errors.is_empty() {

@@ -22,7 +22,11 @@ pub struct Parsed {
 /// that cannot be used is an error, because running with another one than the
 /// administrator wrote would be a surprise.
 pub fn parse(file: &Path, text: &[u8], base: Config) -> Parsed {
-    let mut parsed = Parsed { config: base, errors: Vec::new(), warnings: Vec::new() };
+    let mut parsed = Parsed {
+        config: base,
+        errors: Vec::new(),
+        warnings: Vec::new(),
+    };
     let mut seen: Vec<(&'static str, u32)> = Vec::new();
     for (line, number) in text.split(|&b| b == b'\n').zip(1u32..) {
         let problem = |column: usize, message: String| Problem {
@@ -107,7 +111,11 @@ mod tests {
     use std::path::PathBuf;
 
     fn read(text: &str) -> Parsed {
-        parse(Path::new("/etc/incron.conf"), text.as_bytes(), Config::default())
+        parse(
+            Path::new("/etc/incron.conf"),
+            text.as_bytes(),
+            Config::default(),
+        )
     }
 
     #[test]

@@ -12,7 +12,11 @@ pub(super) fn defaults(
     var: impl Fn(&str) -> Option<OsString>,
 ) -> Result<(Config, PathBuf), ConfigError> {
     // By the specification a relative path is as good as none.
-    let absolute = |name| var(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name| {
+        var(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     let home = |name, below: &str| {
         absolute(name)
             .or_else(|| absolute("HOME").map(|home| home.join(below)))
@@ -55,8 +59,14 @@ mod tests {
         assert_eq!(file, Path::new("/home/a/.config/incron/incron.conf"));
         assert_eq!(config.user_table_dir, Path::new("/home/a/.config/incron"));
         assert_eq!(config.state_dir, Path::new("/home/a/.local/state/incron"));
-        assert_eq!(config.control_socket, Path::new("/run/user/1/incron/control.sock"));
-        assert_eq!(config.lock_file(), Path::new("/run/user/1/incron/incrond.pid"));
+        assert_eq!(
+            config.control_socket,
+            Path::new("/run/user/1/incron/control.sock")
+        );
+        assert_eq!(
+            config.lock_file(),
+            Path::new("/run/user/1/incron/incrond.pid")
+        );
         assert_eq!(config.system_table_dir, None);
     }
 

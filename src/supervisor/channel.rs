@@ -80,12 +80,20 @@ mod tests {
         let (ours, theirs) = Channel::pair().unwrap();
         assert!(matches!(ours.receive(), Received::Nothing));
         let null = std::fs::File::open("/dev/null").unwrap();
-        for packet in [&b"{"[..], b"{\"op\":\"rm\"}", b"\0\xff", &vec![b' '; MAX_PACKET + 1]] {
+        for packet in [
+            &b"{"[..],
+            b"{\"op\":\"rm\"}",
+            b"\0\xff",
+            &vec![b' '; MAX_PACKET + 1],
+        ] {
             send_packet(theirs.as_fd(), packet, Some(null.as_fd())).unwrap();
             assert!(matches!(ours.receive(), Received::Malformed));
         }
         send_packet(theirs.as_fd(), b"{\"op\":\"ready\"}", None).unwrap();
-        assert!(matches!(ours.receive(), Received::Packet(FromWorker::Ready, None)));
+        assert!(matches!(
+            ours.receive(),
+            Received::Packet(FromWorker::Ready, None)
+        ));
         drop(theirs);
         assert!(matches!(ours.receive(), Received::Closed));
     }

@@ -77,7 +77,13 @@ impl Clients {
     pub fn listen(path: &Path, mode: u32) -> io::Result<Self> {
         if let Some(dir) = path.parent() {
             let made = std::fs::DirBuilder::new().mode(0o755).create(dir);
-            made.or_else(|e| if e.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(e) })?;
+            made.or_else(|e| {
+                if e.kind() == io::ErrorKind::AlreadyExists {
+                    Ok(())
+                } else {
+                    Err(e)
+                }
+            })?;
         }
         if UnixStream::connect(path).is_ok() {
             return Err(io::Error::other("another program answers there"));
@@ -131,8 +137,16 @@ impl Clients {
 
     fn admit(&mut self, mut stream: UnixStream, poll: &Poll, now: Moment) -> io::Result<()> {
         let uid = getsockopt(&stream, sockopt::PeerCredentials)?.uid();
-        let of_users = self.clients.values().filter(|client| client.uid != 0).count();
-        let of_uid = self.clients.values().filter(|client| client.uid == uid).count();
+        let of_users = self
+            .clients
+            .values()
+            .filter(|client| client.uid != 0)
+            .count();
+        let of_uid = self
+            .clients
+            .values()
+            .filter(|client| client.uid == uid)
+            .count();
         let full = self.clients.len() >= MAX_ALL
             || uid != 0 && (of_users >= MAX_CLIENTS || of_uid >= MAX_PER_USER);
         if full {
@@ -140,7 +154,10 @@ impl Clients {
             // Once for the first and then by powers of two: a flood of
             // connections shall not be a flood of log lines.
             if self.refused.is_power_of_two() {
-                log::warn!("connections refused so far: {}, the last of uid {uid}", self.refused);
+                log::warn!(
+                    "connections refused so far: {}, the last of uid {uid}",
+                    self.refused
+                );
             }
             let answer = refused("busy", "too many connections to incrond; try again");
             let _ = stream.write(&line(&answer));
@@ -163,7 +180,9 @@ impl Clients {
 
     /// A client has sent something, takes more, or is gone.
     pub fn ready(&mut self, id: u64, poll: &Poll, now: Moment) {
-        let Some(client) = self.clients.get_mut(&id) else { return };
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
         let goes_on = match client.state {
             State::Asking => client.read(),
             // Only its going wakes us here.
@@ -179,7 +198,9 @@ impl Clients {
 
     /// Sends the answer to a request.
     pub fn answer(&mut self, id: u64, answer: &Answer, poll: &Poll, now: Moment) {
-        let Some(client) = self.clients.get_mut(&id) else { return };
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
         client.output = line(answer);
         client.state = State::Answering(false);
         self.proceed(id, poll, now);
@@ -192,14 +213,20 @@ impl Clients {
 
     /// As far as it goes without waiting: one request in, one answer out.
     fn proceed(&mut self, id: u64, poll: &Poll, now: Moment) {
-        let Some(client) = self.clients.get_mut(&id) else { return };
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
         let mut keep = true;
         if client.state == State::Asking {
             match client.request() {
                 Some(Ok(request)) => {
                     client.state = State::Waiting;
                     client.deadline = now + PATIENCE;
-                    self.requests.push(Asked { client: id, uid: client.uid, request });
+                    self.requests.push(Asked {
+                        client: id,
+                        uid: client.uid,
+                        request,
+                    });
                 }
                 Some(Err(answer)) => {
                     client.output = line(&answer);
@@ -224,7 +251,9 @@ impl Clients {
             State::Waiting => Interest::Gone,
             State::Answering(_) => Interest::Write,
         };
-        keep &= poll.modify(client.stream.as_fd(), Token::Client(id), interest).is_ok();
+        keep &= poll
+            .modify(client.stream.as_fd(), Token::Client(id), interest)
+            .is_ok();
         if !keep {
             self.clients.remove(&id);
         }
@@ -247,7 +276,8 @@ impl Client {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => {
                     taken += count;
-                    self.input.extend_from_slice(chunk.get(..count).unwrap_or_default());
+                    self.input
+                        .extend_from_slice(chunk.get(..count).unwrap_or_default());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -295,7 +325,10 @@ impl Client {
 
 /// A refusal: the word for programs, and the line for a person.
 pub fn refused(reason: &str, message: &str) -> Answer {
-    Answer::Refused { reason: reason.to_owned(), message: message.to_owned() }
+    Answer::Refused {
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+    }
 }
 
 fn line(answer: &Answer) -> Vec<u8> {

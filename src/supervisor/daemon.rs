@@ -95,7 +95,9 @@ impl Daemon {
     /// Everything but the tables: signals are blocked, directories watched, the
     /// socket is served from `clients`.
     pub fn new(config: Config, config_file: Option<PathBuf>, clients: Clients) -> io::Result<Self> {
-        let mask: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
+        let mask: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]
+            .into_iter()
+            .collect();
         mask.thread_block()?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let euid = nix::unistd::geteuid().as_raw();
@@ -201,7 +203,12 @@ impl Daemon {
             let place = match &change {
                 Change::Entry(place, ..) | Change::Whole(place) => *place,
             };
-            let kind = self.roles.tables.iter().find(|(at, _)| *at == place).map(|(_, kind)| *kind);
+            let kind = self
+                .roles
+                .tables
+                .iter()
+                .find(|(at, _)| *at == place)
+                .map(|(_, kind)| *kind);
             match (&change, kind) {
                 (Change::Entry(_, name, how), Some(kind)) => self.look(kind, name, *how),
                 (Change::Whole(_), Some(kind)) => self.scan(kind, false),
@@ -263,11 +270,20 @@ impl Daemon {
         let old = std::mem::replace(&mut self.config, new);
         let fixed = [
             ("lockfile_dir", old.lockfile_dir != self.config.lockfile_dir),
-            ("lockfile_name", old.lockfile_name != self.config.lockfile_name),
-            ("control_socket", old.control_socket != self.config.control_socket),
+            (
+                "lockfile_name",
+                old.lockfile_name != self.config.lockfile_name,
+            ),
+            (
+                "control_socket",
+                old.control_socket != self.config.control_socket,
+            ),
             ("state_dir", old.state_dir != self.config.state_dir),
             ("log", old.log != self.config.log),
-            ("syslog_socket", old.syslog_socket != self.config.syslog_socket),
+            (
+                "syslog_socket",
+                old.syslog_socket != self.config.syslog_socket,
+            ),
         ];
         for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
             log::warn!("`{key}` has changed; that takes effect at the next start");
@@ -313,9 +329,13 @@ impl Daemon {
 
     /// Ends the worker of `key`; its process may finish what runs.
     pub fn dismiss(&mut self, key: &Key) {
-        let Some(mut worker) = self.workers.remove(key) else { return };
+        let Some(mut worker) = self.workers.remove(key) else {
+            return;
+        };
         log::debug!("ending the worker of {}", worker.label());
-        let Some(mut process) = worker.process.take() else { return };
+        let Some(mut process) = worker.process.take() else {
+            return;
+        };
         let now = self.clock.now();
         process.outbox.push(Order::Stop);
         process.stop_until = Some(now + self.config.stop_grace + STOP_MARGIN);
@@ -368,7 +388,10 @@ impl Daemon {
 
     fn end_overdue(&mut self) {
         let now = self.clock.now();
-        let serving = self.workers.values_mut().filter_map(|worker| worker.process.as_mut());
+        let serving = self
+            .workers
+            .values_mut()
+            .filter_map(|worker| worker.process.as_mut());
         let leaving = self.leaving.iter_mut().map(|(_, process)| process);
         for process in serving.chain(leaving) {
             if let Some(why) = process.overdue(now) {
@@ -388,14 +411,25 @@ impl Daemon {
             Phase::Running | Phase::Stopping => return,
         };
         let behind = |worker: &&Worker| {
-            worker.process.as_ref().is_none_or(|p| !p.ready || !p.outbox.is_settled())
+            worker
+                .process
+                .as_ref()
+                .is_none_or(|p| !p.ready || !p.outbox.is_settled())
         };
-        let late: Vec<String> = self.workers.values().filter(behind).map(Worker::label).collect();
+        let late: Vec<String> = self
+            .workers
+            .values()
+            .filter(behind)
+            .map(Worker::label)
+            .collect();
         if !late.is_empty() {
             if now < until {
                 return;
             }
-            log::error!("not ready yet, and no longer waited for: {}", late.join(", "));
+            log::error!(
+                "not ready yet, and no longer waited for: {}",
+                late.join(", ")
+            );
         }
         self.phase = Phase::Running;
         if starting {
@@ -405,7 +439,10 @@ impl Daemon {
     }
 
     fn table_count(&self) -> usize {
-        self.workers.values().map(|worker| worker.tables.len()).sum()
+        self.workers
+            .values()
+            .map(|worker| worker.tables.len())
+            .sum()
     }
 
     fn deadline(&self) -> Option<Moment> {
@@ -413,9 +450,19 @@ impl Daemon {
             Phase::Starting(until) | Phase::Reloading(until) => Some(until),
             Phase::Running | Phase::Stopping => None,
         };
-        let restarts = self.workers.values().filter(|w| w.process.is_none()).filter_map(|w| w.restart);
-        let serving = self.workers.values().filter_map(|w| w.process.as_ref()?.deadline());
-        let leaving = self.leaving.iter().filter_map(|(_, process)| process.deadline());
+        let restarts = self
+            .workers
+            .values()
+            .filter(|w| w.process.is_none())
+            .filter_map(|w| w.restart);
+        let serving = self
+            .workers
+            .values()
+            .filter_map(|w| w.process.as_ref()?.deadline());
+        let leaving = self
+            .leaving
+            .iter()
+            .filter_map(|(_, process)| process.deadline());
         let waiting = self.waiting.iter().map(|waiting| waiting.until);
         phase
             .into_iter()
@@ -434,8 +481,14 @@ impl Roles {
         if let Some(dir) = &config.system_table_dir {
             roles.tables.push((places.add(dir), Kind::System));
         }
-        let kind = if config.personal { Kind::Personal } else { Kind::Spool };
-        roles.tables.push((places.add(&config.user_table_dir), kind));
+        let kind = if config.personal {
+            Kind::Personal
+        } else {
+            Kind::Spool
+        };
+        roles
+            .tables
+            .push((places.add(&config.user_table_dir), kind));
         if !config.personal {
             let passwd = PathBuf::from(paths::PASSWD);
             for file in [&config.allowed_users, &config.denied_users, &passwd] {
@@ -448,7 +501,11 @@ impl Roles {
 }
 
 fn access(config: &Config) -> Access {
-    if config.personal { Access::everyone() } else { Access::read(config) }
+    if config.personal {
+        Access::everyone()
+    } else {
+        Access::read(config)
+    }
 }
 
 /// Raises the soft limit of open files for the supervisor alone; the limit as

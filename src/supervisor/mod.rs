@@ -23,6 +23,7 @@ mod daemon;
 mod daemonize;
 mod life;
 mod lock;
+pub mod logging;
 mod notify;
 mod outbox;
 mod places;

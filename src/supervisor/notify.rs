@@ -11,14 +11,21 @@ pub fn ready(status: &str) {
 /// knows the reload by (systemd 253).
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now, NotifyState::Status("reloading")]),
+        Ok(now) => tell(&[
+            NotifyState::Reloading,
+            now,
+            NotifyState::Status("reloading"),
+        ]),
         Err(error) => log::warn!("cannot tell the service manager of the reload: {error}"),
     }
 }
 
 /// Ending.
 pub fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("waiting for running commands")]);
+    tell(&[
+        NotifyState::Stopping,
+        NotifyState::Status("waiting for running commands"),
+    ]);
 }
 
 /// A line for `systemctl status`.

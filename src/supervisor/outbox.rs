@@ -45,9 +45,7 @@ impl Outbox {
     pub fn push(&mut self, order: Order) {
         match &order {
             Order::Load(table) | Order::Drop(table) => {
-                let same = |old: &Order| {
-                    matches!(old, Order::Load(name) | Order::Drop(name) if name == table)
-                };
+                let same = |old: &Order| matches!(old, Order::Load(name) | Order::Drop(name) if name == table);
                 self.queue.retain(|old| !same(old));
             }
             _ if self.queue.contains(&order) => return,
@@ -95,7 +93,10 @@ impl Outbox {
 
     /// The number of the answer that will be about the present file of `table`.
     pub fn awaited(&self, table: &str) -> u64 {
-        let queued = self.queue.iter().any(|o| matches!(o, Order::Load(name) if name == table));
+        let queued = self
+            .queue
+            .iter()
+            .any(|o| matches!(o, Order::Load(name) if name == table));
         self.loads.get(table).map_or(0, |loads| loads.sent) + u64::from(queued)
     }
 
@@ -106,7 +107,11 @@ impl Outbox {
 
     /// Nothing waits to be sent, and every table was answered for.
     pub fn is_settled(&self) -> bool {
-        self.queue.is_empty() && self.loads.values().all(|loads| loads.answered >= loads.sent)
+        self.queue.is_empty()
+            && self
+                .loads
+                .values()
+                .all(|loads| loads.answered >= loads.sent)
     }
 }
 
@@ -128,7 +133,11 @@ mod tests {
             left.push(order.clone());
             outbox.sent();
         }
-        let expected = [Order::Status, Order::Drop("a".into()), Order::Load("b".into())];
+        let expected = [
+            Order::Status,
+            Order::Drop("a".into()),
+            Order::Load("b".into()),
+        ];
         assert_eq!(left, expected);
     }
 

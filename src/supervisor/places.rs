@@ -7,7 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::sys::inotify::{AddWatchFlags as Flags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+use nix::sys::inotify::{
+    AddWatchFlags as Flags, InitFlags, Inotify, InotifyEvent, WatchDescriptor,
+};
 
 /// One mask for all: a directory may serve several purposes, and a second
 /// `add_watch` would replace the mask of the first.
@@ -22,8 +24,10 @@ const MASK: Flags = Flags::IN_CREATE
     .union(Flags::IN_ONLYDIR);
 
 /// The place itself is gone, or no longer where it was.
-const LEFT: Flags =
-    Flags::IN_DELETE_SELF.union(Flags::IN_MOVE_SELF).union(Flags::IN_UNMOUNT).union(Flags::IN_IGNORED);
+const LEFT: Flags = Flags::IN_DELETE_SELF
+    .union(Flags::IN_MOVE_SELF)
+    .union(Flags::IN_UNMOUNT)
+    .union(Flags::IN_IGNORED);
 
 /// Steps towards a place before giving up until the next change.
 const MAX_STEPS: u32 = 32;
@@ -76,7 +80,10 @@ impl Places {
     /// Nothing watched yet.
     pub fn new() -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        Ok(Self { inotify, places: Vec::new() })
+        Ok(Self {
+            inotify,
+            places: Vec::new(),
+        })
     }
 
     /// Readable when something changed.
@@ -89,7 +96,10 @@ impl Places {
         if let Some(known) = self.places.iter().position(|place| place.path == path) {
             return known;
         }
-        self.places.push(Place { path: path.to_owned(), at: At::Nowhere });
+        self.places.push(Place {
+            path: path.to_owned(),
+            at: At::Nowhere,
+        });
         let number = self.places.len() - 1;
         self.settle(number);
         number
@@ -122,7 +132,9 @@ impl Places {
             return;
         }
         for number in 0..self.places.len() {
-            let Some(at) = self.places.get(number).map(|place| place.at) else { continue };
+            let Some(at) = self.places.get(number).map(|place| place.at) else {
+                continue;
+            };
             match at {
                 At::Itself(wd) if wd == event.wd => match (how(event), &event.name) {
                     (Some(how), Some(name)) => {
@@ -130,7 +142,9 @@ impl Places {
                     }
                     _ if event.mask.intersects(LEFT) => self.left(number, changes),
                     // Its own owner or mode: what it holds may be trusted no more, or again.
-                    _ if event.mask.contains(Flags::IN_ATTRIB) => changes.push(Change::Whole(number)),
+                    _ if event.mask.contains(Flags::IN_ATTRIB) => {
+                        changes.push(Change::Whole(number))
+                    }
                     _ => {}
                 },
                 At::Ancestor(wd) if wd == event.wd && self.settle(number) => {
@@ -143,7 +157,9 @@ impl Places {
 
     /// The watched directory is not the place any more.
     fn left(&mut self, number: usize, changes: &mut Vec<Change>) {
-        let Some(place) = self.places.get_mut(number) else { return };
+        let Some(place) = self.places.get_mut(number) else {
+            return;
+        };
         if let At::Itself(wd) = std::mem::replace(&mut place.at, At::Nowhere) {
             log::warn!("{} is gone; waiting for it", place.path.display());
             self.release(wd);
@@ -162,7 +178,9 @@ impl Places {
 
     /// Watches the place, or the nearest there is. True: the place itself, anew.
     fn settle(&mut self, number: usize) -> bool {
-        let Some(place) = self.places.get(number) else { return false };
+        let Some(place) = self.places.get(number) else {
+            return false;
+        };
         let (path, before) = (place.path.clone(), place.at);
         let mut at = At::Nowhere;
         for _ in 0..MAX_STEPS {

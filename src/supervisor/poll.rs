@@ -85,12 +85,16 @@ impl Interest {
 impl Poll {
     /// Waits for nothing yet.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)? })
+        Ok(Self {
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+        })
     }
 
     /// Waits for a descriptor from now on.
     pub fn add(&self, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
-        Ok(self.epoll.add(fd, EpollEvent::new(Interest::Read.flags(), token.encode()))?)
+        Ok(self
+            .epoll
+            .add(fd, EpollEvent::new(Interest::Read.flags(), token.encode()))?)
     }
 
     /// Waits for something else of it.
@@ -112,13 +116,19 @@ impl Poll {
             Err(Errno::EINTR) => 0,
             Err(error) => return Err(error.into()),
         };
-        Ok(events.iter().take(count).filter_map(|event| Token::decode(event.data())).collect())
+        Ok(events
+            .iter()
+            .take(count)
+            .filter_map(|event| Token::decode(event.data()))
+            .collect())
     }
 }
 
 /// Rounded up: waking a little early would only make the loop turn in vain.
 fn timeout(now: Moment, until: Option<Moment>) -> EpollTimeout {
-    let Some(until) = until else { return EpollTimeout::NONE };
+    let Some(until) = until else {
+        return EpollTimeout::NONE;
+    };
     let millis = (until - now).as_nanos().div_ceil(1_000_000);
     EpollTimeout::try_from(millis.min(3_600_000) as u32).unwrap_or(EpollTimeout::MAX)
 }

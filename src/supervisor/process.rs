@@ -6,8 +6,6 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-
 use super::accounts::Account;
 use super::channel::{Channel, Received};
 use super::outbox::{Order, Outbox};
@@ -90,7 +88,10 @@ impl Process {
     pub fn start(id: u64, owner: &Owner, files: (u64, u64), now: Moment) -> io::Result<Self> {
         let (channel, theirs) = Channel::pair()?;
         let mut command = Command::new("/proc/self/exe");
-        command.arg0("incrond").arg("--worker").arg(theirs.as_raw_fd().to_string());
+        command
+            .arg0("incrond")
+            .arg("--worker")
+            .arg(theirs.as_raw_fd().to_string());
         command.stdin(std::process::Stdio::null());
         let mut spawn = sys::Spawn {
             keep: theirs.as_fd(),
@@ -111,7 +112,7 @@ impl Process {
         } else {
             command.arg("--worker-cwd").arg("/");
         }
-        let child = sys::spawn(&mut command, spawn)?;
+        let child = sys::spawn_worker(&mut command, spawn)?;
         let pidfd = sys::pidfd_open(&child)?;
         Ok(Self {
             id,
@@ -153,7 +154,7 @@ impl Process {
 
     /// Ends it at once. Its commands are in groups of their own and go on.
     pub fn kill(&self) {
-        let _ = sys::pidfd_signal(self.pidfd.as_fd(), Signal::SIGKILL);
+        let _ = sys::process::signal(self.pidfd.as_fd(), libc::SIGKILL);
     }
 
     /// When something has to be done about it.
@@ -184,7 +185,11 @@ impl Process {
     /// Asks `poll` for room to write while the worker is behind.
     pub fn wait_for_room(&mut self, behind: bool, poll: &Poll) {
         if behind != self.waits_for_room && !self.closed {
-            let interest = if behind { Interest::Both } else { Interest::Read };
+            let interest = if behind {
+                Interest::Both
+            } else {
+                Interest::Read
+            };
             self.waits_for_room = behind;
             if let Err(error) = poll.modify(self.channel(), Token::Channel(self.id), interest) {
                 log::error!("cannot wait for worker {}: {error}", self.pid());
@@ -212,7 +217,10 @@ impl Process {
                 self.outbox.skip();
                 continue;
             };
-            match self.channel.send(&packet, attached.as_ref().map(AsFd::as_fd)) {
+            match self
+                .channel
+                .send(&packet, attached.as_ref().map(AsFd::as_fd))
+            {
                 Ok(()) => {
                     self.outbox.sent();
                     self.blocked = None;
@@ -252,9 +260,18 @@ impl Process {
                 self.ready = true;
                 Some(Word::Ready)
             }
-            (FromWorker::Loaded { table, lines, errors }, None) => {
-                self.outbox.loaded(&table).then_some(Word::Loaded { table, lines, errors })
-            }
+            (
+                FromWorker::Loaded {
+                    table,
+                    lines,
+                    errors,
+                },
+                None,
+            ) => self.outbox.loaded(&table).then_some(Word::Loaded {
+                table,
+                lines,
+                errors,
+            }),
             (FromWorker::Status(status), None) if self.outbox.figures() => {
                 self.status = Some(status);
                 Some(Word::Figures)

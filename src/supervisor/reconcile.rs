@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::accounts::Account;
 use super::daemon::Daemon;
+use super::logging;
 use super::places::How;
 use super::process::Owner;
 use super::tables::{self, Refusal, Rule, Version};
@@ -44,6 +45,8 @@ pub enum Rejection {
     PassedOver(&'static str),
     /// Meant to be one, but not good.
     Refused(String),
+    /// Named after nobody.
+    Invalid,
     /// Not there (any more).
     Missing,
 }
@@ -62,7 +65,11 @@ impl Daemon {
             owners.insert(0, self.euid);
         }
         owners.dedup();
-        Rule { owners, one_name: kind == Kind::Spool, links: kind != Kind::Spool }
+        Rule {
+            owners,
+            one_name: kind == Kind::Spool,
+            links: kind != Kind::Spool,
+        }
     }
 
     fn dir(&self, kind: Kind) -> Option<PathBuf> {
@@ -88,27 +95,39 @@ impl Daemon {
             Ok(names) => names,
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
             Err(error) => {
-                log::error!("cannot open directory {} for reading: {error}", dir.display());
+                log::error!(
+                    "cannot open directory {} for reading: {error}",
+                    dir.display()
+                );
                 return;
             }
         };
         names.extend(self.known(kind).into_iter().map(OsString::from));
         for name in names {
-            self.look(kind, &name, if force { How::Written } else { How::Attributes });
+            self.look(
+                kind,
+                &name,
+                if force { How::Written } else { How::Attributes },
+            );
         }
     }
 
     fn known(&self, kind: Kind) -> Vec<String> {
         let serves = |key: &Key| (kind == Kind::System) == (*key == Key::System);
         let workers = self.workers.iter().filter(|(key, _)| serves(key));
-        workers.flat_map(|(_, worker)| worker.tables.keys().cloned()).collect()
+        workers
+            .flat_map(|(_, worker)| worker.tables.keys().cloned())
+            .collect()
     }
 
     /// Looks at one name: serves it, or serves it no more.
     pub fn look(&mut self, kind: Kind, name: &OsStr, how: How) {
         let text = name.to_string_lossy().into_owned();
         let key = self.key(kind, &text);
-        let known = self.workers.get(&key).and_then(|worker| worker.tables.get(&text));
+        let known = self
+            .workers
+            .get(&key)
+            .and_then(|worker| worker.tables.get(&text));
         let sent = known.and_then(|table| table.version);
         let known = known.is_some();
         let what = match kind {
@@ -135,6 +154,10 @@ impl Daemon {
             }
             Err(Rejection::Missing) => {}
             Err(Rejection::PassedOver(why)) => log::debug!("{what} is passed over: {why}"),
+            Err(Rejection::Invalid) => {
+                log::warn!("table for invalid user {text} found (ignored)");
+                self.unserve(&key, &text);
+            }
             Err(Rejection::Refused(why)) => {
                 let path = self.dir(kind).unwrap_or_default().join(name);
                 log::error!("{what} refused: {}: {why}", path.display());
@@ -157,11 +180,16 @@ impl Daemon {
             return Err(Rejection::PassedOver("its writer has not closed it"));
         }
         // Before the account is looked up: what is gone needs no name service.
-        if std::fs::symlink_metadata(dir.join(name)).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        if std::fs::symlink_metadata(dir.join(name))
+            .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+        {
             return Err(Rejection::Missing);
         }
         let owner = self.owner(kind, &file)?;
-        let uid = owner.account.as_ref().map_or(self.euid, |account| account.uid);
+        let uid = owner
+            .account
+            .as_ref()
+            .map_or(self.euid, |account| account.uid);
         let rule = self.rule(kind, uid);
         if kind == Kind::System {
             tables::trusted_directory(&dir, &rule.owners)
@@ -169,8 +197,17 @@ impl Daemon {
         }
         match tables::open(&dir, name, &rule) {
             Ok(opened) => {
-                let table = TableFile { dir, file, rule, version: None };
-                Ok(Candidate { owner, table, version: opened.version })
+                let table = TableFile {
+                    dir,
+                    file,
+                    rule,
+                    version: None,
+                };
+                Ok(Candidate {
+                    owner,
+                    table,
+                    version: opened.version,
+                })
             }
             Err(Refusal::Missing) => Err(Rejection::Missing),
             Err(why) => Err(Rejection::Refused(why.to_string())),
@@ -179,38 +216,63 @@ impl Daemon {
 
     fn owner(&self, kind: Kind, file: &str) -> Result<Owner, Rejection> {
         match kind {
-            Kind::System => Ok(Owner { name: "system".into(), system: true, account: None }),
-            Kind::Personal => {
-                Ok(Owner { name: self.me.name.clone(), system: false, account: None })
-            }
-            Kind::Spool => self.user(file).map_err(Rejection::Refused),
+            Kind::System => Ok(Owner {
+                name: "system".into(),
+                system: true,
+                account: None,
+            }),
+            Kind::Personal => Ok(Owner {
+                name: self.me.name.clone(),
+                system: false,
+                account: None,
+            }),
+            Kind::Spool => self.user(file),
         }
     }
 
     /// The owner of a user's worker, if that user is one, and may have it.
-    pub fn user(&self, name: &str) -> Result<Owner, String> {
+    fn user(&self, name: &str) -> Result<Owner, Rejection> {
+        let refused = |why: String| Err(Rejection::Refused(why));
         let account = match Account::by_name(name) {
             Ok(Some(account)) => account,
-            Ok(None) => return Err(format!("table for invalid user {name} found (ignored)")),
-            Err(error) => return self.still_known(name).ok_or(format!("cannot look up user {name}: {error}")),
+            Ok(None) => return Err(Rejection::Invalid),
+            Err(error) => {
+                return match self.still_known(name) {
+                    Some(owner) => Ok(owner),
+                    None => refused(format!("cannot look up the user: {error}")),
+                };
+            }
         };
-        self.access.check(name).map_err(|why| format!("user '{name}' is not allowed to use incron: {why}"))?;
+        if let Err(why) = self.access.check(name) {
+            return refused(format!("user '{name}' is not allowed to use incron: {why}"));
+        }
         let account = match self.euid {
             0 => Some(account),
             euid if euid == account.uid => None,
-            _ => return Err("only root can serve the tables of others".to_owned()),
+            _ => return refused("only root can serve the tables of others".to_owned()),
         };
-        Ok(Owner { name: name.to_owned(), system: false, account })
+        Ok(Owner {
+            name: name.to_owned(),
+            system: false,
+            account,
+        })
     }
 
     /// A name service that is away for a moment ends nobody's worker.
     fn still_known(&self, name: &str) -> Option<Owner> {
         let worker = self.workers.get(&Key::User(name.to_owned()))?;
-        self.access.check(name).is_ok().then(|| worker.owner.clone())
+        self.access
+            .check(name)
+            .is_ok()
+            .then(|| worker.owner.clone())
     }
 
     fn serve(&mut self, key: Key, name: String, candidate: Candidate) {
-        if self.workers.get(&key).is_some_and(|worker| worker.owner != candidate.owner) {
+        if self
+            .workers
+            .get(&key)
+            .is_some_and(|worker| worker.owner != candidate.owner)
+        {
             log::warn!("the account of {name} has changed; its worker is started anew");
             self.dismiss(&key);
         }
@@ -224,7 +286,9 @@ impl Daemon {
     }
 
     fn unserve(&mut self, key: &Key, name: &str) {
-        let Some(worker) = self.workers.get_mut(key) else { return };
+        let Some(worker) = self.workers.get_mut(key) else {
+            return;
+        };
         if worker.take(name) && worker.tables.is_empty() {
             self.dismiss(key);
         }
@@ -239,6 +303,7 @@ impl Daemon {
             max_jobs: self.config.max_jobs,
             stop_grace: self.config.stop_grace.as_secs(),
             stop_kill: self.config.stop_kill,
+            log: logging::choice(&self.config),
         }
     }
 }
@@ -250,5 +315,7 @@ fn is_fresh(path: &Path) -> bool {
 }
 
 fn list(dir: &Path) -> io::Result<BTreeSet<OsString>> {
-    std::fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect()
+    std::fs::read_dir(dir)?
+        .map(|entry| Ok(entry?.file_name()))
+        .collect()
 }

@@ -39,7 +39,13 @@ pub struct Waiting {
 #[derive(Debug)]
 enum What {
     /// For the answer of this number about a table.
-    Load { key: Key, table: String, process: u64, number: u64, result: Option<(u32, u32)> },
+    Load {
+        key: Key,
+        table: String,
+        process: u64,
+        number: u64,
+        result: Option<(u32, u32)>,
+    },
     /// For the figures of these processes.
     Figures { keys: Vec<Key>, asked: Vec<u64> },
 }
@@ -52,7 +58,12 @@ enum Reply {
 impl Daemon {
     /// Answers what has been asked, or notes who waits.
     pub(super) fn answer_requests(&mut self) {
-        for Asked { client, uid, request } in std::mem::take(&mut self.clients.requests) {
+        for Asked {
+            client,
+            uid,
+            request,
+        } in std::mem::take(&mut self.clients.requests)
+        {
             let now = self.clock.now();
             let reply = match self.obey(uid, request) {
                 Ok(reply) => reply,
@@ -61,7 +72,11 @@ impl Daemon {
             match reply {
                 Reply::Now(answer) => self.clients.answer(client, &answer, &self.poll, now),
                 Reply::Later(what, patience) => {
-                    self.waiting.push(Waiting { client, until: now + patience, what });
+                    self.waiting.push(Waiting {
+                        client,
+                        until: now + patience,
+                        what,
+                    });
                 }
             }
         }
@@ -79,7 +94,10 @@ impl Daemon {
         let changes = matches!(request, Request::Install { .. } | Request::Reload { .. });
         if uid != 0 || changes {
             self.access.check(&user).map_err(|why| {
-                refused("denied", &format!("user '{user}' is not allowed to use incron: {why}"))
+                refused(
+                    "denied",
+                    &format!("user '{user}' is not allowed to use incron: {why}"),
+                )
             })?;
         }
         match request {
@@ -117,17 +135,25 @@ impl Daemon {
     }
 
     fn kind(&self) -> Kind {
-        if self.config.personal { Kind::Personal } else { Kind::Spool }
+        if self.config.personal {
+            Kind::Personal
+        } else {
+            Kind::Spool
+        }
     }
 
     fn file(&self, account: &Account) -> String {
-        if self.config.personal { PERSONAL_TABLE.to_owned() } else { account.name.clone() }
+        if self.config.personal {
+            PERSONAL_TABLE.to_owned()
+        } else {
+            account.name.clone()
+        }
     }
 
     fn install(&mut self, account: &Account, table: &str) -> Result<Reply, Answer> {
-        let text = BASE64
-            .decode(table)
-            .map_err(|error| refused("bad_request", &format!("the table is not base64: {error}")))?;
+        let text = BASE64.decode(table).map_err(|error| {
+            refused("bad_request", &format!("the table is not base64: {error}"))
+        })?;
         if text.len() > MAX_TABLE {
             let message = format!("the table has {} bytes, more than {MAX_TABLE}", text.len());
             return Err(refused("too_large", &message));
@@ -156,7 +182,9 @@ impl Daemon {
         file.take(MAX_TABLE as u64)
             .read_to_end(&mut text)
             .map_err(|error| refused("failed", &format!("cannot read the table: {error}")))?;
-        Ok(Answer::Table { table: BASE64.encode(text) })
+        Ok(Answer::Table {
+            table: BASE64.encode(text),
+        })
     }
 
     fn remove(&mut self, account: &Account) -> Result<Answer, Answer> {
@@ -164,10 +192,16 @@ impl Daemon {
         match spool::remove(&self.config.user_table_dir, &file) {
             Ok(true) => {
                 self.look(self.kind(), OsStr::new(&file), How::Gone);
-                Ok(Answer::Done { lines: None, errors: None })
+                Ok(Answer::Done {
+                    lines: None,
+                    errors: None,
+                })
             }
             Ok(false) => Ok(Answer::NoTable),
-            Err(error) => Err(refused("failed", &format!("cannot remove the table: {error}"))),
+            Err(error) => Err(refused(
+                "failed",
+                &format!("cannot remove the table: {error}"),
+            )),
         }
     }
 
@@ -179,10 +213,23 @@ impl Daemon {
         }
         self.look(self.kind(), OsStr::new(&file), How::Written);
         let key = Key::User(account.name.clone());
-        if !self.workers.get(&key).is_some_and(|worker| worker.tables.contains_key(&file)) {
-            return Err(refused("failed", "the table was refused; the log of incrond says why"));
+        if !self
+            .workers
+            .get(&key)
+            .is_some_and(|worker| worker.tables.contains_key(&file))
+        {
+            return Err(refused(
+                "failed",
+                "the table was refused; the log of incrond says why",
+            ));
         }
-        let what = What::Load { key, table: file, process: 0, number: 0, result: None };
+        let what = What::Load {
+            key,
+            table: file,
+            process: 0,
+            number: 0,
+            result: None,
+        };
         Ok(Reply::Later(what, LOAD_PATIENCE))
     }
 
@@ -190,7 +237,11 @@ impl Daemon {
         let mut keys = Vec::new();
         let mut asked = Vec::new();
         for (key, worker) in &mut self.workers {
-            let own = worker.owner.account.as_ref().map_or(self.euid, |account| account.uid);
+            let own = worker
+                .owner
+                .account
+                .as_ref()
+                .map_or(self.euid, |account| account.uid);
             if uid != 0 && (uid != own || worker.owner.system) {
                 continue;
             }
@@ -207,7 +258,12 @@ impl Daemon {
     /// A worker has answered for a table.
     pub(super) fn loaded(&mut self, id: u64, table: &str, lines: u32, errors: u32) {
         for waiting in &mut self.waiting {
-            if let What::Load { table: wanted, process, result, .. } = &mut waiting.what
+            if let What::Load {
+                table: wanted,
+                process,
+                result,
+                ..
+            } = &mut waiting.what
                 && *process == id
                 && wanted == table
             {
@@ -223,7 +279,8 @@ impl Daemon {
             let done = self.is_answerable(&mut waiting.what) || waiting.until <= now;
             if done {
                 let answer = self.final_answer(&waiting.what);
-                self.clients.answer(waiting.client, &answer, &self.poll, now);
+                self.clients
+                    .answer(waiting.client, &answer, &self.poll, now);
             } else {
                 self.waiting.push(waiting);
             }
@@ -232,8 +289,17 @@ impl Daemon {
 
     fn is_answerable(&self, what: &mut What) -> bool {
         match what {
-            What::Load { key, table, process: id, number, result } => {
-                let process = self.workers.get(key).and_then(|worker| worker.process.as_ref());
+            What::Load {
+                key,
+                table,
+                process: id,
+                number,
+                result,
+            } => {
+                let process = self
+                    .workers
+                    .get(key)
+                    .and_then(|worker| worker.process.as_ref());
                 let Some(process) = process else { return false };
                 // The first look, or another process since: count anew.
                 if process.id != *id {
@@ -256,7 +322,11 @@ impl Daemon {
             },
             What::Figures { keys, .. } => Answer::Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                workers: keys.iter().filter_map(|key| self.workers.get(key)).map(figures).collect(),
+                workers: keys
+                    .iter()
+                    .filter_map(|key| self.workers.get(key))
+                    .map(figures)
+                    .collect(),
             },
         }
     }
@@ -279,7 +349,8 @@ fn figures(worker: &Worker) -> serde_json::Value {
         "malformed": process.map_or(0, |process| process.malformed),
     });
     let status = process.and_then(|process| process.status.as_ref());
-    if let Some(serde_json::Value::Object(status)) = status.and_then(|s| serde_json::to_value(s).ok())
+    if let Some(serde_json::Value::Object(status)) =
+        status.and_then(|s| serde_json::to_value(s).ok())
         && let Some(object) = object.as_object_mut()
     {
         object.extend(status);

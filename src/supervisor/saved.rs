@@ -23,7 +23,9 @@ pub struct Saved {
 impl Saved {
     /// Below `state_dir`; made when there is something to keep.
     pub fn new(state_dir: &Path) -> Self {
-        Self { dir: state_dir.join("saved") }
+        Self {
+            dir: state_dir.join("saved"),
+        }
     }
 
     /// An account can be called "system", but none has an `@` in its name.
@@ -35,7 +37,10 @@ impl Saved {
     /// The saved work of `owner`, if there is any.
     pub fn open(&self, owner: &Owner) -> Option<File> {
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(self.path(owner));
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(self.path(owner));
         match file {
             Ok(file) => Some(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -82,8 +87,19 @@ impl Saved {
 }
 
 fn write(path: &Path, memory: &File) -> io::Result<()> {
-    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let copied = io::copy(&mut FromStart { file: memory, at: 0 }.take(MAX_SAVED + 1), &mut out)?;
+    let mut out = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    let copied = io::copy(
+        &mut FromStart {
+            file: memory,
+            at: 0,
+        }
+        .take(MAX_SAVED + 1),
+        &mut out,
+    )?;
     if copied > MAX_SAVED {
         return Err(io::Error::other("it is larger than 16 MiB"));
     }
@@ -111,7 +127,11 @@ mod tests {
     use nix::sys::memfd::{MFdFlags, memfd_create};
 
     fn owner(name: &str) -> Owner {
-        Owner { name: name.into(), system: name == "system", account: None }
+        Owner {
+            name: name.into(),
+            system: name == "system",
+            account: None,
+        }
     }
 
     #[test]
@@ -120,10 +140,16 @@ mod tests {
         let saved = Saved::new(&dir.path().join("not/there/yet"));
         assert!(saved.open(&owner("alice")).is_none());
         let memory = memfd_create(c"t", MFdFlags::MFD_CLOEXEC).unwrap();
-        File::from(memory.try_clone().unwrap()).write_all(b"{}\n").unwrap();
+        File::from(memory.try_clone().unwrap())
+            .write_all(b"{}\n")
+            .unwrap();
         saved.keep(&owner("alice"), memory).unwrap();
         let mut text = String::new();
-        saved.open(&owner("alice")).unwrap().read_to_string(&mut text).unwrap();
+        saved
+            .open(&owner("alice"))
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
         assert_eq!(text, "{}\n");
         assert!(!saved.exists(&owner("system")));
         saved.remove(&owner("alice"));
@@ -137,9 +163,14 @@ mod tests {
         let (pipe, _writer) = nix::unistd::pipe().unwrap();
         assert!(saved.keep(&owner("alice"), pipe).is_err());
         let memory = memfd_create(c"t", MFdFlags::MFD_CLOEXEC).unwrap();
-        File::from(memory.try_clone().unwrap()).set_len(MAX_SAVED + 1).unwrap();
+        File::from(memory.try_clone().unwrap())
+            .set_len(MAX_SAVED + 1)
+            .unwrap();
         assert!(saved.keep(&owner("alice"), memory).is_err());
         assert!(!saved.exists(&owner("alice")));
-        assert_eq!(std::fs::read_dir(dir.path().join("saved")).unwrap().count(), 0);
+        assert_eq!(
+            std::fs::read_dir(dir.path().join("saved")).unwrap().count(),
+            0
+        );
     }
 }

@@ -25,7 +25,11 @@ pub fn install(dir: &Path, name: &str, text: &[u8]) -> io::Result<()> {
 }
 
 fn write(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(text)?;
     file.sync_all()
 }
@@ -52,7 +56,10 @@ mod tests {
         std::fs::write(spool.join(".alice.new"), "left over").unwrap();
         install(&spool, "alice", b"two").unwrap();
         assert_eq!(std::fs::read(spool.join("alice")).unwrap(), b"two");
-        let mode = std::fs::metadata(spool.join("alice")).unwrap().permissions().mode();
+        let mode = std::fs::metadata(spool.join("alice"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(&spool).unwrap().count(), 1);
         assert!(remove(&spool, "alice").unwrap());

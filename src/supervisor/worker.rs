@@ -88,6 +88,9 @@ impl Worker {
 
     /// Tells other settings.
     pub fn configure(&mut self, settings: Settings) {
+        if settings == self.settings {
+            return;
+        }
         self.settings = settings;
         if let Some(process) = &mut self.process {
             process.outbox.push(Order::Hello);
@@ -124,7 +127,13 @@ impl Worker {
 
     /// Sends what waits. True: the process is behind.
     pub fn flush(&mut self, saved: &Saved, now: Moment) -> bool {
-        let Self { owner, settings, tables, process, .. } = self;
+        let Self {
+            owner,
+            settings,
+            tables,
+            process,
+            ..
+        } = self;
         let Some(process) = process else { return false };
         process.flush(now, |order| packet(order, owner, settings, tables, saved))
     }
@@ -137,7 +146,11 @@ impl Worker {
 
 /// For log lines: `system` or `user alice`.
 pub fn label(owner: &Owner) -> String {
-    if owner.system { "system".to_owned() } else { format!("user {}", owner.name) }
+    if owner.system {
+        "system".to_owned()
+    } else {
+        format!("user {}", owner.name)
+    }
 }
 
 /// Nothing, then 1 s, 2 s, 4 s ... a minute.
@@ -160,7 +173,12 @@ fn packet(
         Order::Begin => (ToWorker::Begin, None),
         Order::Status => (ToWorker::Status, None),
         Order::Stop => (ToWorker::Stop, None),
-        Order::Drop(table) => (ToWorker::Drop { table: table.clone() }, None),
+        Order::Drop(table) => (
+            ToWorker::Drop {
+                table: table.clone(),
+            },
+            None,
+        ),
         Order::Resume => (ToWorker::Resume, Some(saved.open(owner)?.into())),
         Order::Load(name) => {
             let table = tables.get_mut(name)?;
@@ -169,7 +187,13 @@ fn packet(
             let opened = tables::open(&table.dir, OsStr::new(&table.file), &table.rule).ok()?;
             table.version = Some(opened.version);
             let origin = origin(&table.dir, &table.file);
-            (ToWorker::Load { table: name.clone(), origin }, Some(opened.file.into()))
+            (
+                ToWorker::Load {
+                    table: name.clone(),
+                    origin,
+                },
+                Some(opened.file.into()),
+            )
         }
     })
 }
