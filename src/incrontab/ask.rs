@@ -31,7 +31,11 @@ impl Prompt<'_> {
 
     /// Asks until the answer is yes or no. End of input and errors are no.
     pub fn yes(&mut self, question: &str, default: Default) -> bool {
-        let choices = if default == Default::Yes { "[Y/n]" } else { "[y/N]" };
+        let choices = if default == Default::Yes {
+            "[Y/n]"
+        } else {
+            "[y/N]"
+        };
         loop {
             let _ = write!(self.out, "{question} {choices} ");
             let _ = self.out.flush();
@@ -84,7 +88,11 @@ mod tests {
     fn yes(input: &str, default: Default) -> (bool, String) {
         let mut out = Vec::new();
         let mut input = input.as_bytes();
-        let answer = Prompt { out: &mut out, input: &mut input }.yes("Sure?", default);
+        let answer = Prompt {
+            out: &mut out,
+            input: &mut input,
+        }
+        .yes("Sure?", default);
         (answer, String::from_utf8(out).expect("text"))
     }
 

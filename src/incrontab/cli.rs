@@ -73,7 +73,11 @@ pub enum Source {
 
 impl Source {
     fn new(word: OsString) -> Self {
-        if word == "-" { Self::Stdin } else { Self::File(word.into()) }
+        if word == "-" {
+            Self::Stdin
+        } else {
+            Self::File(word.into())
+        }
     }
 }
 
@@ -85,10 +89,15 @@ pub enum Action {
     Types,
     List,
     Edit,
-    Remove { ask: bool },
+    Remove {
+        ask: bool,
+    },
     Reload,
     Install(Source),
-    Check { table: Source, simulate: Option<Source> },
+    Check {
+        table: Source,
+        simulate: Option<Source>,
+    },
 }
 
 /// A command line understood.
@@ -115,7 +124,11 @@ impl Cli {
     {
         let cli = Self::try_parse_from(args)?;
         let action = cli.action()?;
-        Ok(Invocation { action, user: cli.user, config: cli.config })
+        Ok(Invocation {
+            action,
+            user: cli.user,
+            config: cli.config,
+        })
     }
 
     fn action(&self) -> Result<Action, clap::Error> {
@@ -123,16 +136,22 @@ impl Cli {
             return Ok(Action::About);
         }
         if self.interactive && !self.remove {
-            return Err(usage("-i asks before -r removes a table; it means nothing without -r"));
+            return Err(usage(
+                "-i asks before -r removes a table; it means nothing without -r",
+            ));
         }
         if self.simulate.is_some() && self.check.is_none() {
-            return Err(usage("--simulate needs the table: -T FILE --simulate EVENTS"));
+            return Err(usage(
+                "--simulate needs the table: -T FILE --simulate EVENTS",
+            ));
         }
         let mut chosen = self.operations();
         let Some((_, action)) = chosen.pop() else {
             return match &self.file {
                 Some(file) => Ok(Action::Install(Source::new(file.clone()))),
-                None => Err(usage("invalid arguments - specify operation or source file")),
+                None => Err(usage(
+                    "invalid arguments - specify operation or source file",
+                )),
             };
         };
         if let Some((first, _)) = chosen.first() {
@@ -159,7 +178,13 @@ impl Cli {
         };
         choose(self.list, "-l", Action::List);
         choose(self.edit, "-e", Action::Edit);
-        choose(self.remove, "-r", Action::Remove { ask: self.interactive });
+        choose(
+            self.remove,
+            "-r",
+            Action::Remove {
+                ask: self.interactive,
+            },
+        );
         choose(self.types, "-t", Action::Types);
         choose(self.reload, "-d", Action::Reload);
         if let Some(file) = &self.check {
@@ -206,7 +231,13 @@ mod tests {
             (&["--about"], Action::About),
             (&["-"], Action::Install(Source::Stdin)),
             (&["./t"], Action::Install(Source::File("./t".into()))),
-            (&["-T", "t"], Action::Check { table: Source::File("t".into()), simulate: None }),
+            (
+                &["-T", "t"],
+                Action::Check {
+                    table: Source::File("t".into()),
+                    simulate: None,
+                },
+            ),
         ] {
             assert_eq!(action(words), wanted, "{words:?}");
         }
@@ -233,11 +264,22 @@ mod tests {
             for b in words.iter().filter(|b| **b != a) {
                 assert_eq!(parse(&[a, b]), Err(ErrorKind::ArgumentConflict), "{a} {b}");
             }
-            assert_eq!(parse(&[a, "file"]), Err(ErrorKind::ArgumentConflict), "{a} file");
-            assert_eq!(parse(&[a, "-T", "file"]), Err(ErrorKind::ArgumentConflict), "{a} -T");
+            assert_eq!(
+                parse(&[a, "file"]),
+                Err(ErrorKind::ArgumentConflict),
+                "{a} file"
+            );
+            assert_eq!(
+                parse(&[a, "-T", "file"]),
+                Err(ErrorKind::ArgumentConflict),
+                "{a} -T"
+            );
         }
         assert_eq!(parse(&["-i", "-l"]), Err(ErrorKind::ArgumentConflict));
-        assert_eq!(parse(&["--simulate", "x", "-l"]), Err(ErrorKind::ArgumentConflict));
+        assert_eq!(
+            parse(&["--simulate", "x", "-l"]),
+            Err(ErrorKind::ArgumentConflict)
+        );
         assert_eq!(parse(&[]), Err(ErrorKind::ArgumentConflict));
         assert_eq!(parse(&["-x"]), Err(ErrorKind::UnknownArgument));
     }

@@ -60,7 +60,9 @@ enum Verdict {
 /// # Errors
 /// It cannot be started.
 pub fn with(editor: &Editor, file: &Path) -> Result<Option<String>, Error> {
-    editor.run(file).map(|status: ExitStatus| editor.complaint(status))
+    editor
+        .run(file)
+        .map(|status: ExitStatus| editor.complaint(status))
 }
 
 impl Session<'_> {
@@ -79,7 +81,9 @@ impl Session<'_> {
             _ => {
                 scratch.keep();
                 let file = scratch.file().display();
-                Err(Error::NotInstalled(format!("{error}\nYour text is kept in {file}")))
+                Err(Error::NotInstalled(format!(
+                    "{error}\nYour text is kept in {file}"
+                )))
             }
         }
     }
@@ -95,7 +99,9 @@ impl Session<'_> {
                 return Err(Error::GivenUp(complaint));
             }
             let verdict = match scratch.read() {
-                Left::Unfit(why) => self.again(&format!("The edited file cannot be used: {why}."))?,
+                Left::Unfit(why) => {
+                    self.again(&format!("The edited file cannot be used: {why}."))?
+                }
                 Left::Text(text) if text == start => Verdict::Done(Outcome::Unchanged),
                 Left::Text(text) if text.is_empty() => self.emptied(before)?,
                 Left::Text(text) => self.judge(&text, before)?,
@@ -111,7 +117,10 @@ impl Session<'_> {
         if before.is_none() {
             return Ok(Verdict::Done(Outcome::Unchanged));
         }
-        if !self.prompt.yes("The edited table is empty. Remove the table?", Default::No) {
+        if !self
+            .prompt
+            .yes("The edited table is empty. Remove the table?", Default::No)
+        {
             return Ok(Verdict::Done(Outcome::Unchanged));
         }
         self.unless_changed(before)?;
@@ -148,11 +157,14 @@ impl Session<'_> {
         if self.tables.get()?.as_deref() == before {
             return Ok(());
         }
-        self.prompt.say("The table was changed by someone else while you edited it.");
+        self.prompt
+            .say("The table was changed by someone else while you edited it.");
         if self.prompt.yes("Overwrite that change?", Default::No) {
             return Ok(());
         }
-        Err(Error::GivenUp("the table was changed by someone else meanwhile".into()))
+        Err(Error::GivenUp(
+            "the table was changed by someone else meanwhile".into(),
+        ))
     }
 }
 

@@ -32,9 +32,11 @@ impl Editor {
     /// The one chosen cannot be split into words.
     pub fn choose(configured: Option<&str>) -> Result<Self, Error> {
         let set = |name| env::var_os(name).filter(|value| !value.is_empty());
-        let wanted = set("VISUAL")
-            .or_else(|| set("EDITOR"))
-            .or_else(|| configured.filter(|text| !text.is_empty()).map(OsString::from));
+        let wanted = set("VISUAL").or_else(|| set("EDITOR")).or_else(|| {
+            configured
+                .filter(|text| !text.is_empty())
+                .map(OsString::from)
+        });
         match wanted {
             Some(text) => Self::new(&text),
             None if Path::new("/usr/bin/editor").exists() => Self::new("/usr/bin/editor".as_ref()),
@@ -47,14 +49,20 @@ impl Editor {
         // A value that is not UTF-8 cannot be split; it may still be a program's name.
         let words = match command.to_str() {
             Some(plain) => shell_words::split(plain)
-                .map_err(|e| Error::Editor { command: text.clone(), reason: e.to_string() })?
+                .map_err(|e| Error::Editor {
+                    command: text.clone(),
+                    reason: e.to_string(),
+                })?
                 .into_iter()
                 .map(|word| OsString::from_vec(word.into_bytes()))
                 .collect(),
             None => vec![command.to_owned()],
         };
         if words.first().is_none_or(|word| word.as_bytes().is_empty()) {
-            return Err(Error::Editor { command: text, reason: "it names no program".into() });
+            return Err(Error::Editor {
+                command: text,
+                reason: "it names no program".into(),
+            });
         }
         Ok(Self { words, text })
     }
@@ -64,7 +72,10 @@ impl Editor {
     /// # Errors
     /// It could not be started.
     pub fn run(&self, file: &Path) -> Result<ExitStatus, Error> {
-        let (program, arguments) = self.words.split_first().ok_or_else(|| self.failed("no program"))?;
+        let (program, arguments) = self
+            .words
+            .split_first()
+            .ok_or_else(|| self.failed("no program"))?;
         let child = Command::new(program)
             .args(arguments)
             .arg(file)
@@ -74,7 +85,10 @@ impl Editor {
     }
 
     fn failed(&self, reason: &str) -> Error {
-        Error::Editor { command: self.text.clone(), reason: reason.into() }
+        Error::Editor {
+            command: self.text.clone(),
+            reason: reason.into(),
+        }
     }
 
     /// None for a good end; else what is wrong, for a person.
@@ -104,7 +118,8 @@ fn wait(mut child: Child) -> io::Result<ExitStatus> {
     }
     let before = keys.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK)?;
     let status = child.wait();
-    if let Ok(pending) = SignalFd::with_flags(&keys, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC) {
+    if let Ok(pending) = SignalFd::with_flags(&keys, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+    {
         while let Ok(Some(_)) = pending.read_signal() {}
     }
     before.thread_set_mask()?;
@@ -122,10 +137,22 @@ mod tests {
     #[test]
     fn arguments_are_split_as_in_a_shell() {
         assert_eq!(editor("code -w").words, ["code", "-w"]);
-        assert_eq!(editor("'/opt/my editor' --x=\"a b\"").words, ["/opt/my editor", "--x=a b"]);
-        assert!(matches!(Editor::new("vi 'x".as_ref()), Err(Error::Editor { .. })));
-        assert!(matches!(Editor::new("  ".as_ref()), Err(Error::Editor { .. })));
-        assert!(matches!(Editor::new("''".as_ref()), Err(Error::Editor { .. })));
+        assert_eq!(
+            editor("'/opt/my editor' --x=\"a b\"").words,
+            ["/opt/my editor", "--x=a b"]
+        );
+        assert!(matches!(
+            Editor::new("vi 'x".as_ref()),
+            Err(Error::Editor { .. })
+        ));
+        assert!(matches!(
+            Editor::new("  ".as_ref()),
+            Err(Error::Editor { .. })
+        ));
+        assert!(matches!(
+            Editor::new("''".as_ref()),
+            Err(Error::Editor { .. })
+        ));
     }
 
     #[test]
@@ -136,13 +163,23 @@ mod tests {
             editor.complaint(status)
         };
         assert_eq!(end("true"), None);
-        assert!(end("sh -c 'exit 3'").expect("complains").ends_with("ended with status 3"));
-        assert!(end("sh -c 'kill -9 $$'").expect("complains").ends_with("killed by SIGKILL"));
+        assert!(
+            end("sh -c 'exit 3'")
+                .expect("complains")
+                .ends_with("ended with status 3")
+        );
+        assert!(
+            end("sh -c 'kill -9 $$'")
+                .expect("complains")
+                .ends_with("killed by SIGKILL")
+        );
     }
 
     #[test]
     fn one_that_is_not_there_is_an_error() {
-        let error = editor("/nonexistent/vi").run(Path::new("/x")).expect_err("not there");
+        let error = editor("/nonexistent/vi")
+            .run(Path::new("/x"))
+            .expect_err("not there");
         assert!(error.to_string().contains("\"/nonexistent/vi\""), "{error}");
     }
 }

@@ -20,7 +20,9 @@ pub enum Error {
         "cannot override user to '{0}': insufficient privileges (only root may manage others' tables)"
     )]
     NotYours(String),
-    #[error("user '{0}' is not allowed to use incron (see the allow and deny files in incron.conf(5))")]
+    #[error(
+        "user '{0}' is not allowed to use incron (see the allow and deny files in incron.conf(5))"
+    )]
     NotAllowed(String),
     #[error("{0}")]
     Config(String),
@@ -52,6 +54,8 @@ pub enum Error {
     NotInstalled(String),
     #[error("{errors} of this table cannot be served", errors = lines(*.0))]
     BadTable(usize),
+    #[error("{0}")]
+    GivenUp(String),
     #[error("cannot write: {0}")]
     Output(io::Error),
     #[error("{0}")]
@@ -59,7 +63,11 @@ pub enum Error {
 }
 
 fn lines(n: usize) -> String {
-    if n == 1 { "1 line".into() } else { format!("{n} lines") }
+    if n == 1 {
+        "1 line".into()
+    } else {
+        format!("{n} lines")
+    }
 }
 
 impl Error {

@@ -41,11 +41,21 @@ impl Scratch {
     pub fn new(tmpdir: Option<OsString>, text: &[u8]) -> Result<Self, Error> {
         let base = tmpdir.map(PathBuf::from).filter(|dir| dir.is_absolute());
         let base = base.unwrap_or_else(|| "/tmp".into());
-        let dir = nix::unistd::mkdtemp(&base.join("incrontab.XXXXXX"))
-            .map_err(|e| Error::Scratch { path: base, error: e.into() })?;
+        let dir =
+            nix::unistd::mkdtemp(&base.join("incrontab.XXXXXX")).map_err(|e| Error::Scratch {
+                path: base,
+                error: e.into(),
+            })?;
         let file = dir.join(NAME);
-        let scratch = Self { dir, file, keep: false };
-        scratch.write(text).map_err(|error| Error::File { path: scratch.file.clone(), error })?;
+        let scratch = Self {
+            dir,
+            file,
+            keep: false,
+        };
+        scratch.write(text).map_err(|error| Error::File {
+            path: scratch.file.clone(),
+            error,
+        })?;
         Ok(scratch)
     }
 
@@ -60,8 +70,11 @@ impl Scratch {
     }
 
     fn write(&self, text: &[u8]) -> io::Result<()> {
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.file)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&self.file)?;
         file.write_all(text)
     }
 
@@ -69,16 +82,20 @@ impl Scratch {
     pub fn read(&self) -> Left {
         match self.open().and_then(|file| read_bounded(file, MAX_TABLE)) {
             Ok(Some(text)) => Left::Text(text),
-            Ok(None) => {
-                Left::Unfit(format!("it is larger than {} KiB, the most a table may be", MAX_TABLE / 1024))
-            }
+            Ok(None) => Left::Unfit(format!(
+                "it is larger than {} KiB, the most a table may be",
+                MAX_TABLE / 1024
+            )),
             Err(e) => Left::Unfit(e.to_string()),
         }
     }
 
     fn open(&self) -> io::Result<File> {
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK; // a FIFO here must not hang us
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(&self.file)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(&self.file)?;
         let about = file.metadata()?;
         if !about.is_file() {
             return Err(io::Error::other("it is not a plain file any more"));

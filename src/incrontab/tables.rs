@@ -63,7 +63,10 @@ impl Machine<'_> {
             Ok(answer) => answer,
             Err(ClientError::NotRunning(_)) if self.subject.is_root() => return Ok(None),
             Err(ClientError::NotRunning(error)) => {
-                return Err(Error::NoDaemon { socket: socket.clone(), error });
+                return Err(Error::NoDaemon {
+                    socket: socket.clone(),
+                    error,
+                });
             }
             Err(error) => return Err(Error::Conversation(error.to_string())),
         };
@@ -110,7 +113,9 @@ impl Tables for Machine<'_> {
             Some(Answer::NoTable) => Ok(None),
             Some(Answer::Table { table }) => match STANDARD.decode(table) {
                 Ok(bytes) if bytes.len() <= MAX_TABLE => Ok(Some(bytes)),
-                Ok(_) => Err(Error::TooLarge { what: "the table in the spool".into() }),
+                Ok(_) => Err(Error::TooLarge {
+                    what: "the table in the spool".into(),
+                }),
                 Err(e) => Err(Error::Conversation(e.to_string())),
             },
             Some(answer) => unexpected(&answer),
@@ -118,7 +123,10 @@ impl Tables for Machine<'_> {
     }
 
     fn install(&mut self, table: &[u8]) -> Result<Loaded, Error> {
-        let request = Request::Install { user: self.user(), table: STANDARD.encode(table) };
+        let request = Request::Install {
+            user: self.user(),
+            table: STANDARD.encode(table),
+        };
         match self.ask(&request)? {
             None => self.spool()?.install(table).map(|()| Loaded::default()),
             Some(Answer::Done { lines, errors }) => Ok(Loaded { lines, errors }),

@@ -80,7 +80,10 @@ mod tests {
     fn a_plain_user_has_the_own_table_only() {
         let nobody = Uid::from_raw(65534);
         assert!(matches!(named(nobody, "root"), Err(Error::NotYours(_))));
-        assert!(matches!(named(nobody, "no-such-account"), Err(Error::NotYours(_))));
+        assert!(matches!(
+            named(nobody, "no-such-account"),
+            Err(Error::NotYours(_))
+        ));
         assert_eq!(named(nobody, "nobody").expect("own"), "nobody");
     }
 
@@ -88,7 +91,10 @@ mod tests {
     fn root_has_every_account_that_exists() {
         assert_eq!(named(Uid::from_raw(0), "nobody").expect("exists"), "nobody");
         for name in ["no-such-account", "../etc/shadow", ""] {
-            assert!(matches!(named(Uid::from_raw(0), name), Err(Error::NoSuchUser(_))));
+            assert!(matches!(
+                named(Uid::from_raw(0), name),
+                Err(Error::NoSuchUser(_))
+            ));
         }
     }
 }
