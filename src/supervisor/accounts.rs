@@ -1,0 +1,80 @@
+//! Accounts of the machine, as far as a worker needs them.
+
+use std::ffi::CString;
+use std::io;
+use std::path::PathBuf;
+
+use nix::unistd::{Uid, User, getgrouplist};
+
+use crate::paths;
+use crate::sys::Identity;
+
+/// An account, looked up once; nothing of it is read again later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Login name.
+    pub name: String,
+    /// Its number.
+    pub uid: u32,
+    /// Its primary group.
+    pub gid: u32,
+    /// Home directory, as passwd has it.
+    pub home: PathBuf,
+    /// Login shell; /bin/sh where passwd has none.
+    pub shell: PathBuf,
+}
+
+impl Account {
+    /// The account of this name. None: there is none. An error: the name
+    /// service did not say.
+    pub fn by_name(name: &str) -> io::Result<Option<Self>> {
+        Ok(User::from_name(name)?.map(Self::from))
+    }
+
+    /// The account of this number, likewise.
+    pub fn by_uid(uid: u32) -> io::Result<Option<Self>> {
+        Ok(User::from_uid(Uid::from_raw(uid))?.map(Self::from))
+    }
+
+    /// What a process needs to become this account, groups included.
+    pub fn identity(&self) -> io::Result<Identity> {
+        let name = CString::new(self.name.as_str())?;
+        let groups = getgrouplist(&name, nix::unistd::Gid::from_raw(self.gid))?;
+        let groups = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
+        Ok(Identity {
+            uid: self.uid,
+            gid: self.gid,
+            groups,
+        })
+    }
+
+    /// The environment of its worker and commands, whole.
+    pub fn environment(&self) -> [(&'static str, &std::ffi::OsStr); 6] {
+        let name = self.name.as_ref();
+        [
+            ("LOGNAME", name),
+            ("USER", name),
+            ("USERNAME", name),
+            ("HOME", self.home.as_os_str()),
+            ("SHELL", self.shell.as_os_str()),
+            ("PATH", paths::USER_PATH.as_ref()),
+        ]
+    }
+}
+
+impl From<User> for Account {
+    fn from(user: User) -> Self {
+        let shell = if user.shell.as_os_str().is_empty() {
+            PathBuf::from(paths::SHELL)
+        } else {
+            user.shell
+        };
+        Self {
+            name: user.name,
+            uid: user.uid.as_raw(),
+            gid: user.gid.as_raw(),
+            home: user.dir,
+            shell,
+        }
+    }
+}
