@@ -20,10 +20,8 @@ pub enum Error {
         "cannot override user to '{0}': insufficient privileges (only root may manage others' tables)"
     )]
     NotYours(String),
-    #[error(
-        "user '{0}' is not allowed to use incron (see the allow and deny files in incron.conf(5))"
-    )]
-    NotAllowed(String),
+    #[error("user '{user}' is not allowed to use incron: {why}")]
+    NotAllowed { user: String, why: String },
     #[error("{0}")]
     Config(String),
     #[error(

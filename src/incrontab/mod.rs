@@ -31,8 +31,6 @@ use user::Subject;
 use crate::config::Config;
 use crate::exit::Exit;
 
-pub use cli::Cli as CommandLine;
-
 /// The words of `incrontab -t`, as incron 0.5.12 prints them: scripts compare
 /// the whole line. incrontab(5) has the newer words.
 const TYPES: &str = "IN_ACCESS,IN_MODIFY,IN_ATTRIB,IN_CLOSE_WRITE,IN_CLOSE_NOWRITE,IN_OPEN,\

@@ -18,6 +18,7 @@ use super::error::Error;
 use super::scratch::read_bounded;
 use crate::config::Config;
 use crate::control::MAX_TABLE;
+use crate::supervisor::access::Access;
 
 /// One user's place in the spool directory.
 #[derive(Debug)]
@@ -31,8 +32,14 @@ impl Spool {
     /// Opens the directory for the table of `owner`.
     ///
     /// # Errors
-    /// There is no such directory, or others may write to it.
+    /// There is no such directory, others may write to it, or `owner` may not
+    /// have a table: what the daemon would refuse is refused without it, too.
     pub fn open(config: &Config, owner: &str) -> Result<Self, Error> {
+        let denied = |why| Error::NotAllowed {
+            user: owner.to_owned(),
+            why,
+        };
+        Access::read(config).check(owner).map_err(denied)?;
         let path = config.user_table_dir.clone();
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let failed = |e: Errno| Error::File {
@@ -165,12 +172,18 @@ mod tests {
 
     use super::*;
 
-    fn spool(dir: &Path) -> Spool {
-        let config = Config {
+    fn config(dir: &Path) -> Config {
+        let missing = dir.join("none");
+        Config {
             user_table_dir: dir.into(),
+            allowed_users: missing.clone(),
+            denied_users: missing,
             ..Config::default()
-        };
-        Spool::open(&config, "alice").expect("opens")
+        }
+    }
+
+    fn spool(dir: &Path) -> Spool {
+        Spool::open(&config(dir), "alice").expect("opens")
     }
 
     #[test]
@@ -231,13 +244,24 @@ mod tests {
     fn a_spool_that_everyone_may_write_is_refused() {
         let dir = tempfile::tempdir().expect("tempdir");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).expect("chmod");
-        let config = Config {
-            user_table_dir: dir.path().into(),
-            ..Config::default()
-        };
-        let error = Spool::open(&config, "alice")
+        let error = Spool::open(&config(dir.path()), "alice")
             .expect_err("refused")
             .to_string();
         assert!(error.contains("chmod 0700"), "{error}");
+    }
+
+    #[test]
+    fn who_is_denied_is_denied_without_a_daemon_too() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let config = Config {
+            denied_users: dir.path().join("deny"),
+            ..config(dir.path())
+        };
+        fs::write(&config.denied_users, "alice\n").expect("writes");
+        assert!(matches!(
+            Spool::open(&config, "alice"),
+            Err(Error::NotAllowed { .. })
+        ));
+        assert!(Spool::open(&config, "bob").is_ok());
     }
 }

@@ -79,7 +79,10 @@ impl Machine<'_> {
     fn refusal(&self, reason: &str, message: String) -> Error {
         let owner = self.subject.owner.clone();
         match reason {
-            "denied" => Error::NotAllowed(owner),
+            "denied" => Error::NotAllowed {
+                user: owner,
+                why: message,
+            },
             "unknown_user" => Error::NoSuchUser(owner),
             "permission" => Error::NotYours(owner),
             _ => Error::Refused(message),

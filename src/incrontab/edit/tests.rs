@@ -50,7 +50,10 @@ struct Play {
     result: Result<Outcome, Error>,
     said: String,
     sessions: usize,
+    /// Directories that were not removed.
     left: Vec<std::path::PathBuf>,
+    /// They go when this goes.
+    _base: tempfile::TempDir,
 }
 
 fn play(tables: &mut Fake, texts: &[&[u8]], answers: &str) -> Play {
@@ -95,6 +98,7 @@ fn play_with(tables: &mut Fake, answers: &str, edit: Edit) -> Play {
         said: String::from_utf8(out).expect("text"),
         sessions,
         left,
+        _base: base,
     }
 }
 
@@ -162,9 +166,8 @@ fn an_editor_that_fails_installs_nothing_and_loses_nothing() {
     );
     assert_eq!(fake.table.as_deref(), Some(OLD));
     assert_eq!(
-        fs::read(played.left[0].join("table.incron")).ok(),
-        None,
-        "gone with the prefix"
+        fs::read(played.left[0].join("table.incron")).expect("kept"),
+        GOOD
     );
     assert_eq!(played.left.len(), 1);
 }
