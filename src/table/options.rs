@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Dialect;
+
 /// Everything in the mask field that is not a mask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // named and documented as in incrontab(5)
@@ -122,6 +124,16 @@ pub enum Output {
     File(PathBuf),
 }
 
+impl Options {
+    /// What a line without options means in a dialect.
+    pub fn for_dialect(dialect: Dialect) -> Self {
+        Self {
+            recursive: dialect == Dialect::V0_5_12,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -139,7 +151,10 @@ impl Default for Options {
             batch: None,
             busy: Busy::Parallel,
             jobs: None,
-            limit: Limit { runs: 10_000, per: Duration::from_secs(10) },
+            limit: Limit {
+                runs: 10_000,
+                per: Duration::from_secs(10),
+            },
             no_loop: false,
             stream: false,
             stdin: Stdin::None,
