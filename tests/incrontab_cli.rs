@@ -90,6 +90,50 @@ fn what_cannot_be_a_table_is_not_installed() {
 }
 
 #[test]
+fn a_table_with_errors_is_not_installed_and_each_is_shown() {
+    let world = World::new(Some(TABLE));
+    fs::write(
+        world.path("bad"),
+        "# fine\n/a IN_CREAT true\nrelative IN_CREATE true\n",
+    )
+    .unwrap();
+    let ran = world.run(&["bad"]);
+    assert_eq!(ran.code, Some(1));
+    for wanted in [
+        "bad:2:4",
+        "IN_CREATE",
+        "bad:3:1",
+        "2 lines of this table cannot be served",
+    ] {
+        assert!(ran.err.contains(wanted), "{wanted}: {}", ran.err);
+    }
+    assert!(!ran.err.contains('\x1b'), "no colours into a pipe");
+    assert_eq!(world.table().as_deref(), Some(TABLE));
+}
+
+#[test]
+fn checking_needs_no_daemon_and_installs_nothing() {
+    let world = World::new(Some(TABLE));
+    fs::write(world.path("good"), "/a IN_CREATE true\n").unwrap();
+    fs::write(world.path("bad"), "/a IN_CREATE true\n/b IN_CREAT true\n").unwrap();
+    let ran = world.run(&["-T", "good"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let ran = world.run(&["-T", "bad"]);
+    assert_eq!(ran.code, Some(78));
+    assert!(ran.err.contains("bad:2:4"), "{}", ran.err);
+    assert_eq!(world.run(&["-T", "none"]).code, Some(1));
+    let ran = world.run_with_input(&["-T", "-"], b"/b IN_CREAT true\n");
+    assert!(ran.err.contains("standard input:1:4"), "{}", ran.err);
+    // What only tables of the system may say.
+    let line = "/a IN_CREATE,user=nobody true\n";
+    fs::write(world.path("system/x"), line).unwrap();
+    assert_eq!(world.run(&["-T", "system/x"]).code, Some(0));
+    fs::write(world.path("x"), line).unwrap();
+    assert_eq!(world.run(&["-T", "x"]).code, Some(78));
+    assert!(world.state.lock().unwrap().asked.is_empty());
+}
+
+#[test]
 fn removed_at_once_or_when_asked_and_answered() {
     let world = World::new(Some(TABLE));
     let ran = world.run(&["-r", "-i"]);

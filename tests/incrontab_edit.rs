@@ -176,6 +176,44 @@ fn the_interrupt_key_is_the_editors_affair() {
 }
 
 #[test]
+fn errors_are_shown_where_they_are_and_edited_again() {
+    let world = World::new(Some(OLD));
+    let editor = world.path("twice");
+    // First a mistake, then its correction.
+    script(
+        &editor,
+        "#!/bin/sh\nif grep -q IN_CREAT' ' \"$1\"; then sed -i 's/IN_CREAT /IN_CREATE /' \"$1\"\n\
+         else echo '/new IN_CREAT true' >> \"$1\"; fi\n",
+    );
+    let mut session = edit(&world, editor.to_str().unwrap());
+    let origin = format!("table of {}:3:6", me());
+    session.exp_string(&origin).expect("says where");
+    session.exp_string("Edit again? [Y/n]").expect("asks");
+    session.send_line("").expect("answers");
+    session.exp_string("table updated").expect("installs");
+    assert_eq!(end(session).1, 0);
+    assert_eq!(
+        world.table().unwrap(),
+        [OLD, b"/new IN_CREATE true\n"].concat()
+    );
+}
+
+#[test]
+fn a_text_with_errors_that_is_given_up_is_kept() {
+    let world = World::new(Some(OLD));
+    let mut session = edit(&world, "sed -i s/IN_CREATE/IN_KREATE/");
+    session.exp_string("Edit again? [Y/n]").expect("asks");
+    session.send_line("n").expect("answers");
+    let (rest, code) = end(session);
+    assert_eq!(code, 1);
+    assert_eq!(world.table().as_deref(), Some(OLD));
+    let text = String::from_utf8(OLD.to_vec())
+        .unwrap()
+        .replace("IN_CREATE", "IN_KREATE");
+    assert_kept(&world, &rest, text.as_bytes());
+}
+
+#[test]
 fn visual_comes_before_editor_and_arguments_are_words() {
     let world = World::new(Some(OLD));
     let program = world.path("my editor");
@@ -232,7 +270,7 @@ fn a_table_on_a_terminal_cannot_drive_it() {
     let world = World::new(Some(b"# \x1b]0;owned\x07\n"));
     let session = spawn_command(world.command(&["-l"]), PATIENCE).expect("starts");
     let (out, code) = end(session);
-    assert_eq!((out.as_str(), code), ("# ^[]0;owned^G\r\n", 0));
+    assert_eq!((out.as_str(), code), ("# \\x1b]0;owned\\x07\r\n", 0));
 }
 
 #[test]

@@ -11,7 +11,11 @@ use incron::config::Config;
 
 const PROGRAMS: [(&str, &str, &str); 2] = [
     ("incrond", env!("CARGO_BIN_EXE_incrond"), "man/incrond.8"),
-    ("incrontab", env!("CARGO_BIN_EXE_incrontab"), "man/incrontab.1"),
+    (
+        "incrontab",
+        env!("CARGO_BIN_EXE_incrontab"),
+        "man/incrontab.1",
+    ),
 ];
 
 fn file(name: &str) -> String {
@@ -21,10 +25,17 @@ fn file(name: &str) -> String {
 
 /// Every option that `--help` names, as `-x` and `--long`.
 fn options(program: &str, args: &[&str]) -> BTreeSet<String> {
-    let output = Command::new(program).args(args).arg("--help").output().unwrap();
+    let output = Command::new(program)
+        .args(args)
+        .arg("--help")
+        .output()
+        .unwrap();
     assert!(output.status.success());
     let help = String::from_utf8(output.stdout).unwrap();
-    let named = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    let named = help
+        .lines()
+        .map(str::trim_start)
+        .filter(|line| line.starts_with('-'));
     named
         .flat_map(|line| line.split("  ").next().unwrap_or("").split([' ', ',']))
         .filter(|word| word.starts_with('-') && word.len() > 1)
@@ -64,7 +75,10 @@ fn completions_know_every_option() {
         ] {
             let text = file(&path);
             for option in &wanted {
-                assert!(completes(shell, &text, option), "{path} does not know {option}");
+                assert!(
+                    completes(shell, &text, option),
+                    "{path} does not know {option}"
+                );
             }
         }
     }
@@ -74,14 +88,17 @@ fn completions_know_every_option() {
 fn manuals_describe_every_option() {
     for (name, program, page) in PROGRAMS {
         let text = file(page).replace("\\&", "").replace("\\-", "-");
-        let items: Vec<&str> = text.lines().filter(|line| line.starts_with(".It ")).collect();
+        let items: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with(".It "))
+            .collect();
         for option in options(program, &[]) {
             // mdoc writes -x as "Fl x" and --long as "Fl -long".
             let flag = option.strip_prefix('-').unwrap();
             let found = items.iter().any(|item| {
-                item.split([' ', ',']).zip(item.split([' ', ',']).skip(1)).any(|(macro_, word)| {
-                    (macro_ == "Fl" || macro_.is_empty()) && word == flag
-                })
+                item.split([' ', ','])
+                    .zip(item.split([' ', ',']).skip(1))
+                    .any(|(macro_, word)| (macro_ == "Fl" || macro_.is_empty()) && word == flag)
             });
             assert!(found, "{name}: {page} does not describe {option}");
         }
@@ -93,7 +110,10 @@ fn defaults(text: &str) -> Vec<String> {
     let key = |line: &str| line.split_once(" =").map(|(key, _)| key.to_owned());
     let is_key = |key: String| !key.is_empty() && key.chars().all(|c| c == '_' || c.is_lowercase());
     let lines = text.lines().filter_map(|line| line.strip_prefix("# "));
-    lines.filter(|line| key(line).is_some_and(is_key)).map(str::to_owned).collect()
+    lines
+        .filter(|line| key(line).is_some_and(is_key))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -107,10 +127,17 @@ fn the_shipped_configuration_is_the_default() {
     assert!(shown.len() > 12, "{shown:?}");
     let parsed = incron::config::parse(Path::new("uncommented"), shown.join("\n").as_bytes());
     assert_eq!(parsed.errors, [], "a default that is shown is no value");
-    let unknown: Vec<_> =
-        parsed.warnings.iter().filter(|w| w.message.contains("unknown")).collect();
+    let unknown: Vec<_> = parsed
+        .warnings
+        .iter()
+        .filter(|w| w.message.contains("unknown"))
+        .collect();
     assert!(unknown.is_empty(), "{unknown:?}");
-    assert_eq!(parsed.config, Config::default(), "a default that is shown is not the default");
+    assert_eq!(
+        parsed.config,
+        Config::default(),
+        "a default that is shown is not the default"
+    );
 }
 
 #[test]
@@ -128,11 +155,18 @@ fn every_directive_of_the_units_is_known_to_systemd() {
     }
     let dir = tempfile::tempdir().unwrap();
     let path: PathBuf = dir.path().join("incron.service");
-    for unit in ["etc/systemd/system/incron.service", "etc/systemd/user/incron.service"] {
+    for unit in [
+        "etc/systemd/system/incron.service",
+        "etc/systemd/user/incron.service",
+    ] {
         // A program that is there, in place of one that is not installed.
         fs::write(&path, file(unit).replace("/usr/sbin/incrond", "/bin/true")).unwrap();
         let mut command = Command::new("systemd-analyze");
-        let output = command.args(["verify", "--man=no"]).arg(&path).output().unwrap();
+        let output = command
+            .args(["verify", "--man=no"])
+            .arg(&path)
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         // systemd before 253 says just this about the one word that it does not know.
         let complaints: Vec<&str> = said

@@ -35,7 +35,11 @@ fn make(target: &str, prefix: &str, root: &Path) {
         .arg(format!("TARGET={}", programs.display()))
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 fn mode(path: &Path) -> u32 {
@@ -66,14 +70,24 @@ fn installed_and_uninstalled() {
     ] {
         assert!(found.contains(wanted), "{wanted} is missing: {found:?}");
     }
-    assert_eq!(mode(&root.join("opt/incron/bin/incrontab")), 0o755, "no set-id bit");
+    assert_eq!(
+        mode(&root.join("opt/incron/bin/incrontab")),
+        0o755,
+        "no set-id bit"
+    );
     assert_eq!(mode(&root.join("var/spool/incron")), 0o700);
     let unit = fs::read_to_string(root.join("opt/incron/lib/systemd/system/incron.service"));
-    assert!(unit.unwrap().contains("ExecStart=/opt/incron/sbin/incrond -n\n"));
+    assert!(
+        unit.unwrap()
+            .contains("ExecStart=/opt/incron/sbin/incrond -n\n")
+    );
 
     make("uninstall", "/opt/incron", root);
     let left: Vec<String> = files(root).into_iter().collect();
-    assert_eq!(left, ["etc/incron.allow", "etc/incron.conf", "etc/incron.deny"]);
+    assert_eq!(
+        left,
+        ["etc/incron.allow", "etc/incron.conf", "etc/incron.deny"]
+    );
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! What is wrong with a table, told to a person; and `-T`, which also tells
 //! what its lines do.
 
+use std::env;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
 use super::cli::Source;
@@ -10,7 +11,7 @@ use super::error::Error;
 use super::scratch::read_bounded;
 use crate::config::Config;
 use crate::control::MAX_TABLE;
-use crate::table::{self, Context, Diagnostic, Severity};
+use crate::table::{self, Context, Severity};
 
 /// A table that was looked through.
 #[derive(Debug)]
@@ -24,29 +25,25 @@ pub struct Checked {
 /// Looks a table through. Notes on how it differs from 0.5.x are left out.
 pub fn check(text: &[u8], context: &Context) -> Checked {
     let (_, diagnostics) = table::parse(text, context);
-    let told: Vec<Diagnostic> = diagnostics
-        .into_iter()
-        .filter(|d| d.severity > Severity::Note)
-        .collect();
-    let errors = told
+    let errors = diagnostics
         .iter()
         .filter(|d| d.severity == Severity::Error)
         .count();
-    Checked {
-        rendered: render(text, context, &told),
-        errors,
-    }
+    let rendered = table::render(
+        &diagnostics,
+        text,
+        &context.origin,
+        Severity::Warning,
+        colour(),
+    );
+    Checked { rendered, errors }
 }
 
-fn render(text: &[u8], context: &Context, diagnostics: &[Diagnostic]) -> String {
-    let _ = text;
-    let one = |d: &Diagnostic| {
-        format!(
-            "{}:{}:{}: {:?}: {}\n",
-            context.origin, d.line, d.column, d.severity, d.message
-        )
-    };
-    diagnostics.iter().map(one).collect()
+/// True where standard error, to which all of this goes, can show colours.
+fn colour() -> bool {
+    io::stderr().is_terminal()
+        && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && env::var_os("TERM").is_some_and(|term| term != "dumb")
 }
 
 /// Reads a table from where the command line says, with the caller's rights.
