@@ -17,7 +17,7 @@ use super::protocol::{Settings, Status};
 use super::view::{RunInfo, View};
 use super::{environment, job};
 use crate::event::{Event, LineId};
-use crate::run::{self, Runner};
+use crate::run::{self, Runner, StartError};
 use crate::schedule::{Action, RunId, Scheduler};
 use crate::time::{Clock, Moment};
 use crate::watch::{self, Inotify, Source};
@@ -29,6 +29,26 @@ pub enum Flow {
     Continue,
     /// All is done; the process may end.
     Done,
+}
+
+/// How far a stop has come.
+#[derive(Clone, Copy, Debug)]
+pub enum Stopping {
+    /// Nobody asked for one.
+    No,
+    /// Running commands have until then.
+    Grace(Moment),
+    /// They had their time and are being killed, until then.
+    Killing(Moment),
+}
+
+impl Stopping {
+    fn until(self) -> Option<Moment> {
+        match self {
+            Self::No => None,
+            Self::Grace(until) | Self::Killing(until) => Some(until),
+        }
+    }
 }
 
 /// What became ready, as the tag of its descriptor.
@@ -52,8 +72,7 @@ pub struct Engine {
     pub(super) view: Box<dyn View>,
     pub(super) channel: Option<Channel>,
     pub(super) status: Status,
-    /// When running commands have had their time; set by a stop.
-    pub(super) stopping: Option<Moment>,
+    pub(super) stopping: Stopping,
     /// The table of `incrond run`.
     pub(super) followed: Option<PathBuf>,
     epoll: Epoll,
@@ -87,7 +106,7 @@ impl Engine {
             lines: Lines::default(),
             channel: None,
             status: Status::default(),
-            stopping: None,
+            stopping: Stopping::No,
             followed: None,
             active: HashMap::new(),
             reports: Vec::new(),
@@ -147,7 +166,7 @@ impl Engine {
             self.source.deadline(),
             self.runner.deadline(),
             self.scheduler.deadline(),
-            self.stopping,
+            self.stopping.until(),
         ];
         let Some(next) = deadlines.into_iter().flatten().min() else {
             return EpollTimeout::NONE;
@@ -226,10 +245,10 @@ impl Engine {
     fn run_report(&mut self, report: run::Report, now: Moment) {
         match report {
             run::Report::Output(run, text) => {
-                self.view.output(run, self.active.get(&run), &text);
+                self.view.output(self.active.get(&run), &text);
             }
             run::Report::Ended { run, outcome, .. } => {
-                let success = outcome == run::Outcome::Exited(0);
+                let success = outcome.success();
                 self.status.failed += u64::from(!success);
                 self.scheduler.finished(run, success, now);
                 if let Some(info) = self.active.remove(&run) {
@@ -289,16 +308,16 @@ impl Engine {
             Ok(pid) => {
                 self.status.runs += 1;
                 let info = RunInfo::new(run, pid, served, &job, attempt);
-                self.view.started(&info, &events);
+                self.view.started(&info, served, &events);
                 self.active.insert(run, info);
             }
-            Err(error) if job::passing(&error) => {
-                self.view.not_started(served, &events, &error, true);
+            Err(error) if StartError::of(&error).is_some_and(StartError::is_temporary) => {
+                self.view.not_started(served, &error, true);
                 self.scheduler.postpone(run, now);
             }
             Err(error) => {
                 self.status.failed += 1;
-                self.view.not_started(served, &events, &error, false);
+                self.view.not_started(served, &error, false);
                 self.scheduler.finished(run, false, now);
             }
         }
@@ -311,7 +330,7 @@ impl Engine {
             lines: self.lines.len() as u32,
             watches: self.source.watches() as u64,
             running: self.runner.running() as u64,
-            waiting: self.scheduler.waiting() as u64,
+            waiting: self.scheduler.totals().waiting,
             ..self.status.clone()
         }
     }

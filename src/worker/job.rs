@@ -1,9 +1,6 @@
 //! From a line and its events to one command, ready to be executed.
 
-use std::io;
 use std::rc::Rc;
-
-use nix::errno::Errno;
 
 use super::environment;
 use super::lines::Served;
@@ -54,13 +51,4 @@ fn standard_input(served: &Served, events: &[Rc<Event>]) -> Vec<u8> {
         }
     }
     text
-}
-
-/// True for a shortage that passes by itself: the run is tried again.
-pub fn passing(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw);
-    matches!(
-        errno,
-        Some(Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::ETXTBSY)
-    )
 }

@@ -6,13 +6,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::channel::Incoming;
-use super::engine::{Engine, Flow};
+use super::engine::{Engine, Flow, Stopping};
 use super::protocol::{FromWorker, ToWorker};
 use super::saved;
 use crate::control::MAX_TABLE;
 use crate::event::LineId;
 use crate::table::{self, Context, Diagnostic, Mask, Severity};
 use crate::watch::Source;
+
+/// TERM, then KILL after `kill-after=`, take no longer than this at a stop.
+const KILLING: Duration = Duration::from_secs(10);
 
 impl Engine {
     pub(super) fn read_channel(&mut self) -> io::Result<()> {
@@ -131,26 +134,32 @@ impl Engine {
 
     /// No new runs from here on; what runs gets its time.
     pub(super) fn stop(&mut self) -> io::Result<()> {
-        if self.stopping.is_some() {
+        if !matches!(self.stopping, Stopping::No) {
             return Ok(());
         }
         self.scheduler.close();
         let grace = Duration::from_secs(self.settings.stop_grace);
-        self.stopping = Some(self.clock.now() + grace);
+        self.stopping = Stopping::Grace(self.clock.now() + grace);
         Ok(())
     }
 
     /// Whether a stop is through.
     pub(super) fn flow(&mut self) -> io::Result<Flow> {
-        let Some(until) = self.stopping else { return Ok(Flow::Continue) };
+        let now = self.clock.now();
         let running = self.runner.running();
-        if running > 0 && self.clock.now() < until {
+        let over = match self.stopping {
+            Stopping::No => return Ok(Flow::Continue),
+            Stopping::Grace(until) | Stopping::Killing(until) => now >= until,
+        };
+        if running > 0 && !over {
             return Ok(Flow::Continue);
         }
-        if running > 0 {
+        if running > 0 && matches!(self.stopping, Stopping::Grace(_)) {
             self.view.left_running(running, self.settings.stop_kill);
             if self.settings.stop_kill {
-                self.runner.kill_all();
+                self.runner.kill_all(now);
+                self.stopping = Stopping::Killing(now + KILLING);
+                return Ok(Flow::Continue);
             }
         }
         self.save()?;
