@@ -1,5 +1,6 @@
 //! The only unsafe code.
 #![allow(unsafe_code)]
 
+pub(crate) mod memory;
 pub mod process;
 pub mod spawn;
