@@ -6,6 +6,7 @@
 mod daemon;
 mod fd;
 mod identity;
+pub(crate) mod memory;
 pub mod process;
 mod socket;
 pub mod spawn;
