@@ -5,8 +5,11 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
-use crate::event::{Event, LineId};
-use crate::table::{Filter, Line, Mask, Table};
+use crate::event::{Event, EventContext, LineId};
+use crate::run::Identity;
+use super::account::{self, AccountError};
+use super::environment;
+use crate::table::{Filter, Line, Mask};
 use crate::watch::Request;
 
 /// One served line.
@@ -15,6 +18,7 @@ pub struct Served {
     pub line: Line,
     /// Its table's name.
     pub table: Rc<str>,
+    host: Rc<str>,
     /// `include=`, `exclude=` and `type=`, compiled.
     filter: Filter,
     /// The environment of its commands, but for what differs from event to event.
@@ -83,32 +87,31 @@ impl Lines {
         self.tables.len()
     }
 
-    /// Puts `table` in the place of the one of the same name. A line that
-    /// stands in both keeps its number, and with it all that is under way.
-    /// `base` is the environment before the table's own `NAME=value` lines.
-    pub fn replace(&mut self, table: Table, base: &[(OsString, OsString)]) -> Change {
-        let name: Rc<str> = table.name.as_str().into();
+    /// Puts the lines in the place of those of the table of this name. A line
+    /// that stands in both keeps its number, and with it all that is under way.
+    pub fn replace(&mut self, name: &str, lines: Vec<Served>) -> Change {
+        let name: Rc<str> = name.into();
         let mut old = self.tables.remove(&name).unwrap_or_default();
         let mut change = Change::default();
-        let mut ids = Vec::with_capacity(table.lines.len());
-        for line in table.lines {
+        let mut ids = Vec::with_capacity(lines.len());
+        for mut served in lines {
             let same = old.iter().position(|id| {
-                let served = self.by_id.get(id);
-                served.is_some_and(|served| served.line.same_work(&line))
+                let known = self.by_id.get(id);
+                known.is_some_and(|known| known.line.same_work(&served.line))
             });
             let id = match same {
-                Some(at) => {
-                    let id = old.remove(at);
-                    change.kept.push(id);
-                    id
-                }
+                Some(at) => old.remove(at),
                 None => {
                     self.last += 1;
-                    change.added.push(LineId(self.last));
                     LineId(self.last)
                 }
             };
-            let served = Served::new(line, &name, base, self.by_id.get(&id));
+            if let Some(before) = self.by_id.get(&id) {
+                served.events = before.events;
+                change.kept.push(id);
+            } else {
+                change.added.push(id);
+            }
             self.by_id.insert(id, served);
             ids.push(id);
         }
@@ -140,23 +143,32 @@ impl Lines {
 }
 
 impl Served {
-    fn new(
+    /// Prepares a line. `base` is the environment before the table's own
+    /// `NAME=value` lines. Errors: its `user=` or `group=` does not exist.
+    pub fn new(
         line: Line,
-        table: &Rc<str>,
+        table: &str,
         base: &[(OsString, OsString)],
-        before: Option<&Served>,
-    ) -> Self {
+        host: &Rc<str>,
+    ) -> Result<Self, AccountError> {
+        let account = account::of(&line.options)?;
         let mut env = base.to_vec();
-        for (name, value) in line.env.iter() {
-            super::environment::set(&mut env, name, value);
+        if let Some(user) = &account.user {
+            environment::become_user(&mut env, user);
         }
-        Self {
-            filter: Filter::new(&line.options),
-            table: Rc::clone(table),
+        for (name, value) in line.env.iter().filter(|(name, _)| !environment::is_ours(name)) {
+            environment::set(&mut env, name, value);
+        }
+        Ok(Self {
+            // Checked by the parser; without it a line has no filter at all.
+            filter: Filter::new(&line.options).unwrap_or_default(),
+            table: table.into(),
+            host: Rc::clone(host),
             env,
-            events: before.map_or(0, |served| served.events),
+            identity: account.identity,
+            events: 0,
             line,
-        }
+        })
     }
 
     /// What the line asks of the source.
@@ -172,13 +184,20 @@ impl Served {
         }
     }
 
-    /// One event as JSON (incron-events(7)).
-    pub fn json(&self, event: &Event) -> String {
-        event.to_json(&EventContext {
+    /// What an event does not know of itself.
+    pub fn context(&self) -> EventContext<'_> {
+        EventContext {
+            host: &self.host,
             table: &self.table,
             line: self.line.number,
             key: self.key(),
-        })
+            seq: self.events,
+        }
+    }
+
+    /// One event as JSON (incron-events(7)).
+    pub fn json(&self, event: &Event) -> String {
+        event.to_json(&self.context())
     }
 
     /// The label for searching: `key=`, else the table's name.
