@@ -1,1 +1,4 @@
 //! The only unsafe code.
+#![allow(unsafe_code)]
+
+pub mod inotify;

@@ -17,7 +17,9 @@ use std::rc::Rc;
 use crate::event::Event;
 
 /// Which incron a line is written for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Dialect {
     /// No shell, no recursion.
     #[serde(rename = "0.5.10")]
@@ -98,7 +100,10 @@ impl Command {
     /// for the shell form.
     pub fn invocation(&self, event: &Event, shell: &OsStr) -> Invocation {
         let _ = (event, shell);
-        Invocation { argv: vec![], env: vec![] }
+        Invocation {
+            argv: vec![],
+            env: vec![],
+        }
     }
 }
 
@@ -131,5 +136,11 @@ pub enum Severity {
 /// Parses a whole table. Never fails: what cannot be served is in the diagnostics.
 pub fn parse(bytes: &[u8], context: &Context) -> (Table, Vec<Diagnostic>) {
     let _ = bytes;
-    (Table { name: context.name.clone(), lines: Vec::new() }, Vec::new())
+    (
+        Table {
+            name: context.name.clone(),
+            lines: Vec::new(),
+        },
+        Vec::new(),
+    )
 }

@@ -139,7 +139,10 @@ impl Default for Options {
             batch: None,
             busy: Busy::Parallel,
             jobs: None,
-            limit: Limit { runs: 10_000, per: Duration::from_secs(10) },
+            limit: Limit {
+                runs: 10_000,
+                per: Duration::from_secs(10),
+            },
             no_loop: false,
             stream: false,
             stdin: Stdin::None,
