@@ -363,3 +363,50 @@ fn places_that_evaluate_are_refused() {
         );
     }
 }
+
+/// A random word of shell text whose value is that of `$#`, nested `depth` deep.
+/// `quoted`: it stands in double quotes.
+fn nested(random: &mut Random, depth: usize, quoted: bool) -> String {
+    let depth = match depth.checked_sub(1) {
+        Some(depth) => depth,
+        None => return "$#".into(),
+    };
+    let choice = random.next(if quoted { 4 } else { 8 });
+    let inner_quoted = quoted && choice == 1;
+    let inner = nested(random, depth, inner_quoted || choice == 4);
+    match choice {
+        0 => "$#".into(),
+        1 => format!("${{nope:-{inner}}}"),
+        2 if quoted => format!("$(printf %s {inner})"),
+        3 if quoted => format!("$$(case x in (y) ;; x) (printf %s {inner});; esac)"),
+        4 => format!("\"{inner}\""),
+        5 => "'$#'".into(),
+        6 => format!("\"$({{ v={inner}; printf %s \"$v\"; }})\""),
+        7 => format!("\"$(printf %s {inner} | cat)\""),
+        _ => format!("\"$(printf %s {inner})\""),
+    }
+}
+
+#[test]
+fn contexts_in_contexts() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut random = Random(42);
+    let names = names(300);
+    for name in names.iter().filter(|n| n.last() != Some(&b'\n')) {
+        let depth = random.next(6);
+        let word = nested(&mut random, depth, false);
+        let line = line(&format!("/w IN_CLOSE_WRITE,shell=yes printf '<%s>' {word}"));
+        let expected = [b"<", &name[..], b">"].concat();
+        for shell in SHELLS {
+            let output = run(&line, &event(b"/w", name), shell, "C", dir.path());
+            assert_eq!(
+                OsStr::from_bytes(&output.stdout),
+                OsStr::from_bytes(&expected),
+                "{shell} {word}\n{:?}\n{:?}",
+                line.command.script(),
+                OsString::from_vec(output.stderr)
+            );
+            assert_empty(dir.path(), &word);
+        }
+    }
+}
