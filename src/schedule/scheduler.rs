@@ -361,9 +361,3 @@ impl Scheduler {
         }
     }
 }
-
-impl Default for Scheduler {
-    fn default() -> Self {
-        Self::new(64)
-    }
-}
