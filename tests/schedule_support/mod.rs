@@ -291,7 +291,7 @@ impl World {
             if self.random.chance(70) {
                 self.look();
             }
-            if self.fed % 64 == 0 {
+            if self.fed.is_multiple_of(64) {
                 self.check_counters();
             }
         }
