@@ -5,22 +5,28 @@
 
 mod command;
 mod diagnostics;
+mod differences;
 pub mod duration;
 mod environment;
+mod explain;
 mod filter;
 mod glob;
 mod mask;
 mod mask_field;
+mod option_choices;
 mod option_values;
 mod option_words;
 mod options;
+mod options_text;
 mod parse;
 mod path;
 mod pattern;
+mod render;
 mod unsupported;
 
 pub use command::{Command, Invocation};
-pub use diagnostics::{Diagnostic, Severity, render, visible};
+pub use diagnostics::{Diagnostic, Severity};
+pub use explain::explain;
 pub use filter::Filter;
 pub use glob::TooManyAlternatives;
 pub use mask::Mask;
@@ -28,6 +34,7 @@ pub use options::*;
 pub use parse::{MAX_LINE, MAX_TABLE, parse};
 pub use path::PathSpec;
 pub use pattern::Pattern;
+pub use render::{render, visible};
 
 use std::ffi::OsString;
 use std::rc::Rc;
@@ -83,6 +90,11 @@ pub struct Line {
     pub command: Command,
     /// `NAME=value` lines before this one.
     pub env: Rc<Vec<(OsString, OsString)>>,
+}
+
+/// The name of every option of the mask field, for completions and tests.
+pub fn option_names() -> &'static [&'static str] {
+    &option_words::NAMES
 }
 
 impl Line {
