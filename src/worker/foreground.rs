@@ -87,6 +87,7 @@ fn settings(options: &ForegroundOptions) -> Settings {
         max_jobs: options.max_jobs,
         stop_grace: 2,
         stop_kill: true,
+        log: Default::default(),
     }
 }
 

@@ -45,7 +45,9 @@ pub fn main(channel: OwnedFd) -> ExitCode {
 
 fn serve(mut channel: Channel) -> std::io::Result<()> {
     let settings = hello(&mut channel)?;
-    crate::log::adopt(&settings.log);
+    if let Err(error) = crate::supervisor::logging::start(&settings.log) {
+        eprintln!("incrond: {error}");
+    }
     let view = Box::new(LogView::new(&settings));
     let mut engine = Engine::new(settings, view)?;
     engine.attach(channel)?;
