@@ -113,11 +113,12 @@ fn worker(channel: RawFd, cwd: Option<&Path>) -> ExitCode {
     }
 }
 
+/// incron's messages, where incron wrote them.
 fn kill(config: &Config) -> Exit {
-    println!("attempting to terminate a running instance of incrond...");
+    eprintln!("attempting to terminate a running instance of incrond...");
     match terminate_holder(&config.lock_file()) {
         Ok(true) => {
-            println!("the instance notified, going down");
+            eprintln!("the instance notified, going down");
             Exit::Success
         }
         Ok(false) => {
