@@ -32,23 +32,30 @@ fn end(mut session: PtySession) -> (String, i32) {
     }
 }
 
-fn have(program: &str) -> bool {
-    let found = ["/usr/bin", "/bin"]
-        .iter()
-        .any(|dir| Path::new(dir).join(program).exists());
-    if !found {
-        eprintln!("skipped: no {program} here");
+/// The first of these programs that is here.
+fn one_of(programs: &[&'static str]) -> Option<&'static str> {
+    let here = |program: &&&str| {
+        ["/usr/bin", "/bin"]
+            .iter()
+            .any(|dir| Path::new(dir).join(program).exists())
+    };
+    let found = programs.iter().find(here).copied();
+    if found.is_none() {
+        eprintln!("skipped: none of {programs:?} is here");
     }
     found
 }
 
+/// vim without the tester's own settings.
+fn vim() -> Option<String> {
+    one_of(&["vim", "vim.tiny"]).map(|program| format!("{program} -u NONE -i NONE"))
+}
+
 #[test]
 fn vim_adds_a_line_and_the_rest_stays_byte_for_byte() {
-    if !have("vim") {
-        return;
-    }
+    let Some(vim) = vim() else { return };
     let world = World::new(Some(OLD));
-    let mut session = edit(&world, "vim -u NONE -i NONE");
+    let mut session = edit(&world, &vim);
     session.exp_string("table.incron").expect("opens");
     session
         .send("Go/new IN_CLOSE_WRITE echo $@/$#\x1b:wq\r")
@@ -63,7 +70,7 @@ fn vim_adds_a_line_and_the_rest_stays_byte_for_byte() {
 
 #[test]
 fn nano_writes_a_first_table_below_the_comments() {
-    if !have("nano") {
+    if one_of(&["nano"]).is_none() {
         return;
     }
     let world = World::new(None);
@@ -83,12 +90,10 @@ fn nano_writes_a_first_table_below_the_comments() {
 
 #[test]
 fn leaving_without_saving_changes_nothing() {
-    if !have("vim") {
-        return;
-    }
+    let Some(vim) = vim() else { return };
     for table in [Some(OLD), None] {
         let world = World::new(table);
-        let mut session = edit(&world, "vim -u NONE -i NONE");
+        let mut session = edit(&world, &vim);
         session.exp_string("table.incron").expect("opens");
         session.send("Goxyz\x1b:q!\r").expect("types");
         session.flush().expect("types");
@@ -101,11 +106,9 @@ fn leaving_without_saving_changes_nothing() {
 
 #[test]
 fn an_editor_that_says_it_failed_keeps_the_text() {
-    if !have("vim") {
-        return;
-    }
+    let Some(vim) = vim() else { return };
     let world = World::new(Some(OLD));
-    let mut session = edit(&world, "vim -u NONE -i NONE");
+    let mut session = edit(&world, &vim);
     session.exp_string("table.incron").expect("opens");
     session.send("Go# precious\x1b:w\r:cq\r").expect("types");
     session.flush().expect("types");

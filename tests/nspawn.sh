@@ -28,7 +28,6 @@ skip() {
 for tool in systemd-nspawn debootstrap nsenter; do
 	command -v "$tool" >/dev/null || skip "no $tool here"
 done
-[ -n "${INCRON_DEB:-}" ] || command -v cargo-deb >/dev/null || skip "no cargo-deb here"
 
 # --- the machine -----------------------------------------------------------
 
@@ -45,11 +44,19 @@ make_base() {
 }
 
 make_package() {
-	if [ -z "${INCRON_DEB:-}" ]; then
-		INCRON_DEB=$WORK/incron.deb
-		cargo deb --fast --quiet -o "$INCRON_DEB" >"$WORK/deb.log" 2>&1 ||
-			{ cat "$WORK/deb.log"; echo "0 passed, 1 failed"; exit 1; }
+	[ -n "${INCRON_DEB:-}" ] && return
+	PATH=$PATH:$WORK/tools/bin
+	if ! command -v cargo-deb >/dev/null; then
+		echo "building cargo-deb (once)"
+		cargo install --quiet --locked --root "$WORK/tools" cargo-deb >"$WORK/tools.log" 2>&1 ||
+			skip "no cargo-deb, and it cannot be installed: see $WORK/tools.log"
 	fi
+	INCRON_DEB=$WORK/incron.deb
+	cargo deb --fast --quiet -o "$INCRON_DEB" >"$WORK/deb.log" 2>&1 || {
+		cat "$WORK/deb.log"
+		echo "0 passed, 1 failed"
+		exit 1
+	}
 }
 
 boot() {

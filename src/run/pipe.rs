@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::Report;
 use super::capture::Capture;
 use crate::schedule::RunId;
+use crate::sys::memory::above_stdio;
 use crate::time::Moment;
 
 /// Bytes read from one pipe in one turn.
@@ -33,16 +34,6 @@ impl Pipe {
             read: read.into(),
             write: above_stdio(write.into())?,
         })
-    }
-}
-
-/// The same file under a number above 2, where a child's copy to 0, 1 or 2
-/// cannot overwrite it; std never duplicates to a number below 3.
-pub(super) fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
-    if fd.as_raw_fd() > 2 {
-        Ok(fd)
-    } else {
-        fd.as_fd().try_clone_to_owned()
     }
 }
 

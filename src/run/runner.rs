@@ -16,10 +16,11 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use super::capture::{Capture, Keep};
 use super::error::StartError;
 use super::mailer::{Mailer, without_input};
-use super::pipe::{Outlet, Pipe, READ, above_stdio};
+use super::pipe::{Outlet, Pipe, READ};
 use super::running::{Run, Source, Stop};
 use super::{Job, Outcome, Report, file, input};
 use crate::schedule::RunId;
+use crate::sys::memory::above_stdio;
 use crate::sys::process::{self, End};
 use crate::sys::spawn::{Program, Spawner};
 use crate::table::Output;

@@ -64,6 +64,7 @@ pub(super) const TABLE: LineId = LineId(0);
 pub struct Engine {
     pub(super) settings: Settings,
     pub(super) base_env: Vec<(std::ffi::OsString, std::ffi::OsString)>,
+    pub(super) host: Rc<str>,
     pub(super) clock: Clock,
     pub(super) lines: Lines,
     pub(super) source: Inotify,
@@ -102,6 +103,7 @@ impl Engine {
         Ok(Self {
             scheduler: Scheduler::new(settings.max_jobs as usize),
             base_env: environment::inherited(),
+            host: host_name().into(),
             clock: Clock::new(),
             lines: Lines::default(),
             channel: None,
@@ -328,10 +330,16 @@ impl Engine {
         Status {
             tables: self.lines.tables() as u32,
             lines: self.lines.len() as u32,
-            watches: self.source.watches() as u64,
+            watches: self.source.figures().watches as u64,
             running: self.runner.running() as u64,
             waiting: self.scheduler.totals().waiting,
             ..self.status.clone()
         }
     }
+}
+
+/// The machine's name for event JSON; "localhost" where it has none.
+fn host_name() -> String {
+    let name = nix::unistd::gethostname().unwrap_or_else(|_| "localhost".into());
+    name.to_string_lossy().into_owned()
 }

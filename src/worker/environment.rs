@@ -2,7 +2,9 @@
 //! what the event says (incron-events(7)).
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::rc::Rc;
 
 use nix::unistd::User;
 
@@ -24,7 +26,7 @@ const NOT_INHERITED: [&str; 8] = [
 /// The environment this worker was started with, for its commands.
 pub fn inherited() -> Vec<(OsString, OsString)> {
     let mut env: Vec<_> = std::env::vars_os()
-        .filter(|(name, _)| !NOT_INHERITED.iter().any(|left| name == left))
+        .filter(|(name, _)| !is_ours(name) && !NOT_INHERITED.iter().any(|left| name == left))
         .collect();
     env.sort();
     env
@@ -64,41 +66,21 @@ pub fn shell(served: &Served, system: bool) -> OsString {
     }
 }
 
-/// The whole environment of one run: the line's, the command's own variables,
-/// and what the last of its events says.
-pub fn of_run(
-    served: &Served,
-    events: &[std::rc::Rc<Event>],
-    own: Vec<(OsString, OsString)>,
-) -> Vec<(OsString, OsString)> {
-    let mut env = Vec::with_capacity(served.env.len() + own.len() + 12);
-    env.extend(served.env.iter().filter(|(name, _)| !is_ours(name)).cloned());
-    env.extend(own);
-    let Some(event) = events.last() else { return env };
-    let mut put = |name: &str, value: OsString| {
-        if !env.iter().any(|(known, _)| known == name) {
-            env.push((name.into(), value));
-        }
-    };
-    put("INCRON_WATCH", event.watch.clone());
-    put("INCRON_FILE", event.name.clone());
-    put("INCRON_TARGET", event.target());
-    put("INCRON_EVENT", event.mask.to_string().into());
-    put("INCRON_MASK", event.mask.0.to_string().into());
-    put("INCRON_TIME", crate::event::timestamp(event.time).into());
-    put("INCRON_TABLE", (&*served.table).into());
-    put("INCRON_LINE", served.line.number.to_string().into());
-    put("INCRON_KEY", served.key().into());
-    if let Some(old) = &event.old_path {
-        put("INCRON_OLD", old.clone().into());
+/// The whole environment of one run: the line's, and what the last of its
+/// events says.
+pub fn of_run(served: &Served, events: &[Rc<Event>]) -> Vec<(OsString, OsString)> {
+    let mut env = Vec::with_capacity(served.env.len() + 16);
+    env.extend(served.env.iter().cloned());
+    if let Some(event) = events.last() {
+        event.variables(&served.context(), &mut env);
     }
     if events.len() > 1 {
-        put("INCRON_COUNT", events.len().to_string().into());
+        env.push(("INCRON_COUNT".into(), events.len().to_string().into()));
     }
     env
 }
 
-fn is_ours(name: &OsStr) -> bool {
-    use std::os::unix::ffi::OsStrExt;
+/// True for the variables that an event sets: no other value may stand beside them.
+pub fn is_ours(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b"INCRON_")
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::engine::{Engine, Flow, TABLE};
-use super::protocol::Settings;
+use super::protocol::{LogChoice, Settings};
 use super::show::{JsonView, TerminalView};
 use super::view::View;
 use crate::control::MAX_TABLE;
@@ -87,7 +87,7 @@ fn settings(options: &ForegroundOptions) -> Settings {
         max_jobs: options.max_jobs,
         stop_grace: 2,
         stop_kill: true,
-        log: Default::default(),
+        log: LogChoice::default(),
     }
 }
 

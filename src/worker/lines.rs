@@ -5,8 +5,11 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
-use crate::event::{Event, LineId};
-use crate::table::{Filter, Line, Mask, Table};
+use crate::event::{Event, EventContext, LineId};
+use crate::run::Identity;
+use super::account::{self, AccountError};
+use super::environment;
+use crate::table::{Filter, Line, Mask, Pattern};
 use crate::watch::Request;
 
 /// One served line.
@@ -15,8 +18,11 @@ pub struct Served {
     pub line: Line,
     /// Its table's name.
     pub table: Rc<str>,
+    host: Rc<str>,
     /// `include=`, `exclude=` and `type=`, compiled.
     filter: Filter,
+    /// The path, where it is a pattern.
+    pattern: Option<Pattern>,
     /// The environment of its commands, but for what differs from event to event.
     pub env: Vec<(OsString, OsString)>,
     /// Who its commands run as, where `user=` or `group=` says so.
@@ -51,9 +57,7 @@ impl Lines {
         let Some(served) = self.by_id.get_mut(&id) else {
             return false; // the line went while its event was on the way
         };
-        let target = event.target();
-        let relative = below(target.as_bytes(), served.line.path.written.as_bytes());
-        let wanted = served.filter.wants(relative, event.mask.intersects(Mask::ISDIR));
+        let wanted = served.filter.is_empty() || served.wants_path(event);
         served.events += u64::from(wanted);
         wanted
     }
@@ -83,32 +87,31 @@ impl Lines {
         self.tables.len()
     }
 
-    /// Puts `table` in the place of the one of the same name. A line that
-    /// stands in both keeps its number, and with it all that is under way.
-    /// `base` is the environment before the table's own `NAME=value` lines.
-    pub fn replace(&mut self, table: Table, base: &[(OsString, OsString)]) -> Change {
-        let name: Rc<str> = table.name.as_str().into();
+    /// Puts the lines in the place of those of the table of this name. A line
+    /// that stands in both keeps its number, and with it all that is under way.
+    pub fn replace(&mut self, name: &str, lines: Vec<Served>) -> Change {
+        let name: Rc<str> = name.into();
         let mut old = self.tables.remove(&name).unwrap_or_default();
         let mut change = Change::default();
-        let mut ids = Vec::with_capacity(table.lines.len());
-        for line in table.lines {
+        let mut ids = Vec::with_capacity(lines.len());
+        for mut served in lines {
             let same = old.iter().position(|id| {
-                let served = self.by_id.get(id);
-                served.is_some_and(|served| served.line.same_work(&line))
+                let known = self.by_id.get(id);
+                known.is_some_and(|known| known.line.same_work(&served.line))
             });
             let id = match same {
-                Some(at) => {
-                    let id = old.remove(at);
-                    change.kept.push(id);
-                    id
-                }
+                Some(at) => old.remove(at),
                 None => {
                     self.last += 1;
-                    change.added.push(LineId(self.last));
                     LineId(self.last)
                 }
             };
-            let served = Served::new(line, &name, base, self.by_id.get(&id));
+            if let Some(before) = self.by_id.get(&id) {
+                served.events = before.events;
+                change.kept.push(id);
+            } else {
+                change.added.push(id);
+            }
             self.by_id.insert(id, served);
             ids.push(id);
         }
@@ -140,23 +143,44 @@ impl Lines {
 }
 
 impl Served {
-    fn new(
+    /// Prepares a line. `base` is the environment before the table's own
+    /// `NAME=value` lines. Errors: its `user=` or `group=` does not exist.
+    pub fn new(
         line: Line,
-        table: &Rc<str>,
+        table: &str,
         base: &[(OsString, OsString)],
-        before: Option<&Served>,
-    ) -> Self {
+        host: &Rc<str>,
+    ) -> Result<Self, AccountError> {
+        let account = account::of(&line.options)?;
         let mut env = base.to_vec();
-        for (name, value) in line.env.iter() {
-            super::environment::set(&mut env, name, value);
+        if let Some(user) = &account.user {
+            environment::become_user(&mut env, user);
         }
-        Self {
-            filter: Filter::new(&line.options),
-            table: Rc::clone(table),
+        for (name, value) in line.env.iter().filter(|(name, _)| !environment::is_ours(name)) {
+            environment::set(&mut env, name, value);
+        }
+        Ok(Self {
+            // Checked by the parser; without it a line has no filter at all.
+            filter: Filter::new(&line.options).unwrap_or_default(),
+            pattern: line.path.pattern.then(|| Pattern::compile(&line.path).ok()).flatten(),
+            table: table.into(),
+            host: Rc::clone(host),
             env,
-            events: before.map_or(0, |served| served.events),
+            identity: account.identity,
+            events: 0,
             line,
-        }
+        })
+    }
+
+    /// Whether `include=`, `exclude=` and `type=` want the thing that changed.
+    fn wants_path(&self, event: &Event) -> bool {
+        let target = event.target();
+        let target = target.as_bytes();
+        let relative = match &self.pattern {
+            Some(pattern) => below_match(target, pattern),
+            None => below(target, self.line.path.written.as_bytes()),
+        };
+        self.filter.wants(relative.unwrap_or(target), event.mask.intersects(Mask::ISDIR))
     }
 
     /// What the line asks of the source.
@@ -172,13 +196,20 @@ impl Served {
         }
     }
 
-    /// One event as JSON (incron-events(7)).
-    pub fn json(&self, event: &Event) -> String {
-        event.to_json(&EventContext {
+    /// What an event does not know of itself.
+    pub fn context(&self) -> EventContext<'_> {
+        EventContext {
+            host: &self.host,
             table: &self.table,
             line: self.line.number,
             key: self.key(),
-        })
+            seq: self.events,
+        }
+    }
+
+    /// One event as JSON (incron-events(7)).
+    pub fn json(&self, event: &Event) -> String {
+        event.to_json(&self.context())
     }
 
     /// The label for searching: `key=`, else the table's name.
@@ -187,12 +218,40 @@ impl Served {
     }
 }
 
-/// `target` below `root`; the last component where it is not below it (a
-/// pattern, or the root itself).
-fn below<'a>(target: &'a [u8], root: &[u8]) -> &'a [u8] {
+/// What `target` is below `root`; empty for `root` itself.
+fn below<'a>(target: &'a [u8], root: &[u8]) -> Option<&'a [u8]> {
     let root = root.strip_suffix(b"/").unwrap_or(root);
-    match target.strip_prefix(root) {
-        Some([b'/', rest @ ..]) if !rest.is_empty() => rest,
-        _ => target.rsplit(|byte| *byte == b'/').next().unwrap_or(target),
+    let rest = target.strip_prefix(root)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"/") }
+}
+
+/// What `target` is below the shortest of its directories that matches.
+fn below_match<'a>(target: &'a [u8], pattern: &Pattern) -> Option<&'a [u8]> {
+    let ends = target.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    let end = ends.chain([target.len()]).find(|end| pattern.matches(&target[..*end]))?;
+    below(target, &target[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::PathSpec;
+
+    #[test]
+    fn what_is_below_a_path() {
+        assert_eq!(below(b"/a/b/c", b"/a"), Some(&b"b/c"[..]));
+        assert_eq!(below(b"/a/b", b"/a/"), Some(&b"b"[..]));
+        assert_eq!(below(b"/a", b"/a"), Some(&b""[..]));
+        assert_eq!(below(b"/ab", b"/a"), None);
+        assert_eq!(below(b"/ab", b"/"), Some(&b"ab"[..]));
+    }
+
+    #[test]
+    fn what_is_below_a_pattern() {
+        let spec = PathSpec { written: "/home/*/public".into(), pattern: true };
+        let pattern = Pattern::compile(&spec).unwrap();
+        assert_eq!(below_match(b"/home/al/public/x/y", &pattern), Some(&b"x/y"[..]));
+        assert_eq!(below_match(b"/home/al/public", &pattern), Some(&b""[..]));
+        assert_eq!(below_match(b"/home/al", &pattern), None);
     }
 }

@@ -8,6 +8,7 @@
 //! The line that decides whether an event runs a command is in
 //! [`lines::Lines::wants`]; when it runs is `schedule`'s, how is `run`'s.
 
+mod account;
 mod channel;
 mod engine;
 mod environment;
@@ -45,9 +46,7 @@ pub fn main(channel: OwnedFd) -> ExitCode {
 
 fn serve(mut channel: Channel) -> std::io::Result<()> {
     let settings = hello(&mut channel)?;
-    if let Err(error) = crate::supervisor::logging::start(&settings.log) {
-        eprintln!("incrond: {error}");
-    }
+    let _ = crate::supervisor::logging::start(&settings.log); // the only logger here
     let view = Box::new(LogView::new(&settings));
     let mut engine = Engine::new(settings, view)?;
     engine.attach(channel)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::channel::Incoming;
 use super::engine::{Engine, Flow, Stopping};
+use super::lines::Served;
 use super::protocol::{FromWorker, ToWorker};
 use super::saved;
 use crate::control::MAX_TABLE;
@@ -79,13 +80,25 @@ impl Engine {
         };
         let (table, diagnostics) = table::parse(bytes, &context);
         self.view.loaded(&context, &table, &diagnostics, bytes);
-        let served = table.lines.len() as u32;
-        self.replace(table);
-        (served, errors(&diagnostics))
+        let mut refused = errors(&diagnostics);
+        let mut lines = Vec::with_capacity(table.lines.len());
+        for line in table.lines {
+            let number = line.number;
+            match Served::new(line, &context.name, &self.base_env, &self.host) {
+                Ok(served) => lines.push(served),
+                Err(error) => {
+                    refused += 1;
+                    self.view.refused(&context, number, &error);
+                }
+            }
+        }
+        let served = lines.len() as u32;
+        self.replace(&context.name, lines);
+        (served, refused)
     }
 
-    fn replace(&mut self, table: table::Table) {
-        let change = self.lines.replace(table, &self.base_env);
+    fn replace(&mut self, name: &str, lines: Vec<Served>) {
+        let change = self.lines.replace(name, lines);
         let mut reports = Vec::new();
         for id in change.added.into_iter().chain(self.rearmed(&change.kept)) {
             let Some(served) = self.lines.get(id) else { continue };

@@ -72,6 +72,6 @@ fn entry(text: &[u8], lines: &Lines) -> Option<(LineId, Rc<Event>)> {
     let command = BASE64.decode(&entry.command).ok()?;
     let line = lines.find(&entry.table, &path, &command)?;
     let event = Event::from_json(entry.event.get()).ok()?;
-    Some((line, Rc::new(event)))
+    Some((line, Rc::new(event.event)))
 }
 

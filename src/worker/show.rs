@@ -1,18 +1,20 @@
 //! What `incrond run` shows: each event, the run it became, its output and end,
 //! readably on a terminal or as JSON lines for a program.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
+use super::account::AccountError;
 use super::lines::Served;
-use super::view::{RunInfo, View, outcome_text, visible, visible_os};
+use super::view::{RunInfo, View};
 use crate::event::Event;
 use crate::run::{Outcome, Report};
-use crate::table::{Context, Diagnostic, Table, render};
+use crate::table::{Context, Diagnostic, Severity, Table, render, visible};
 use crate::watch::Problem;
 
 /// Shows a person, on standard error.
@@ -55,14 +57,18 @@ fn clock(event: &Event) -> String {
 
 impl View for TerminalView {
     fn loaded(&mut self, context: &Context, table: &Table, found: &[Diagnostic], source: &[u8]) {
-        let text = render(found, source, &context.origin, io::stderr().is_terminal());
+        let text = render(found, source, &context.origin, Severity::Warning, self.colour);
         let _ = io::stderr().write_all(text.as_bytes());
         self.lines = table.lines.len();
         for line in &table.lines {
-            let path = self.paint(BOLD, &visible_os(&line.path.written));
-            self.say(&format!("line {:>3}  {path}  {}", line.number, line.mask));
-            self.say(&format!("          {}", visible_os(&line.command.text)));
+            let path = self.paint(BOLD, &visible(line.path.written.as_bytes()));
+            self.say(&format!("line {:>3}  {path}  {}", line.number, line.mask.written()));
+            self.say(&format!("          {}", visible(line.command.text.as_bytes())));
         }
+    }
+
+    fn refused(&mut self, context: &Context, line: u32, error: &AccountError) {
+        eprintln!("{}:{line}: {error}", context.origin);
     }
 
     fn unreadable(&mut self, origin: &str, error: &io::Error) {
@@ -91,8 +97,8 @@ impl View for TerminalView {
 
     fn started(&mut self, info: &RunInfo, _: &Served, events: &[Rc<Event>]) {
         for event in events {
-            let target = self.paint(BOLD, &visible_os(&event.target()));
-            self.say(&format!("{}  {target}  {}", clock(event), event.mask));
+            let target = self.paint(BOLD, &visible(event.target().as_bytes()));
+            self.say(&format!("{}  {target}  {}", clock(event), event.mask.text()));
         }
         let head = self.paint(DIM, &format!("line {}, run {}:", info.line, info.run.0));
         let again = if info.attempt > 0 { format!(" (try {})", info.attempt + 1) } else { String::new() };
@@ -113,7 +119,7 @@ impl View for TerminalView {
     fn ended(&mut self, info: &RunInfo, report: &Report) {
         let Report::Ended { outcome, duration, killed, .. } = report else { return };
         let colour = if *outcome == Outcome::Exited(0) { GREEN } else { RED };
-        let how = self.paint(colour, &outcome_text(*outcome));
+        let how = self.paint(colour, &outcome.to_string());
         let killed = if *killed { ", by us" } else { "" };
         let head = self.paint(DIM, &format!("run {}:", info.run.0));
         self.say(&format!("{INDENT}{head} {how}{killed} after {:.3} s", duration.as_secs_f64()));
@@ -144,9 +150,13 @@ impl JsonView {
 
 impl View for JsonView {
     fn loaded(&mut self, context: &Context, table: &Table, found: &[Diagnostic], source: &[u8]) {
-        let text = render(found, source, &context.origin, false);
+        let text = render(found, source, &context.origin, Severity::Warning, false);
         let _ = io::stderr().write_all(text.as_bytes());
         self.say(json!({"type": "table", "table": table.name, "lines": table.lines.len()}));
+    }
+
+    fn refused(&mut self, context: &Context, line: u32, error: &AccountError) {
+        eprintln!("{}:{line}: {error}", context.origin);
     }
 
     fn unreadable(&mut self, origin: &str, error: &io::Error) {

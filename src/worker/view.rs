@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
+use super::account::AccountError;
 use super::lines::Served;
 use super::protocol::Settings;
 use crate::event::Event;
@@ -48,7 +48,7 @@ impl RunInfo {
 
 /// Direct commands as executed; shell commands as written in the table.
 fn command_text(argv: &[OsString], served: &Served) -> String {
-    if served.line.command.is_shell() {
+    if served.line.command.script().is_some() {
         return served.line.command.text.to_string_lossy().into_owned();
     }
     let words: Vec<Cow<'_, str>> = argv.iter().map(|word| word.to_string_lossy()).collect();
@@ -59,6 +59,7 @@ fn command_text(argv: &[OsString], served: &Served) -> String {
 #[allow(missing_docs)] // the names say it; each implementation shows its words
 pub trait View {
     fn loaded(&mut self, context: &Context, table: &Table, found: &[Diagnostic], source: &[u8]);
+    fn refused(&mut self, context: &Context, line: u32, error: &AccountError);
     fn unreadable(&mut self, origin: &str, error: &io::Error);
     fn dropped(&mut self, table: &str);
     fn ready(&mut self);
@@ -72,17 +73,6 @@ pub trait View {
     fn saved(&mut self, events: u64, kept: bool);
     fn left_running(&mut self, running: usize, killed: bool);
     fn orphaned(&mut self);
-}
-
-/// How a run ended, in words: "exit status 3", "signal 15 (SIGTERM)".
-pub fn outcome_text(outcome: Outcome) -> String {
-    match outcome {
-        Outcome::Exited(code) => format!("exit status {code}"),
-        Outcome::Signaled(number) => match nix::sys::signal::Signal::try_from(number) {
-            Ok(signal) => format!("signal {number} ({signal})"),
-            Err(_) => format!("signal {number}"),
-        },
-    }
 }
 
 /// Tells the log. The words of incron that scripts look for are kept:
@@ -120,6 +110,10 @@ impl View for LogView {
         }
     }
 
+    fn refused(&mut self, context: &Context, line: u32, error: &AccountError) {
+        log::error!(table = context.name.as_str(), line; "{}:{line}: {error}", context.origin);
+    }
+
     fn unreadable(&mut self, origin: &str, error: &io::Error) {
         log::error!("cannot read {origin}: {error}");
     }
@@ -148,7 +142,7 @@ impl View for LogView {
             let (path, name) = (event.watch.to_string_lossy(), event.name.to_string_lossy());
             log::info!(table = &*info.table, line = info.line, key = served.key(),
                 path = &*event.target().to_string_lossy(), run = info.run.0;
-                "PATH ({path}) FILE ({name}) EVENT ({})", event.mask);
+                "PATH ({path}) FILE ({name}) EVENT ({})", event.mask.text());
         }
         log::info!(table = &*info.table, line = info.line, key = served.key(), run = info.run.0,
             pid = info.pid; "({who}) CMD ({})", info.command);
@@ -172,14 +166,13 @@ impl View for LogView {
 
     fn ended(&mut self, info: &RunInfo, report: &Report) {
         let Report::Ended { outcome, duration, killed, .. } = report else { return };
-        let how = outcome_text(*outcome);
         let killed = if *killed { ", by us" } else { "" };
         let level = match outcome {
             Outcome::Exited(0) => log::Level::Debug,
             _ => log::Level::Warn,
         };
         log::log!(level, table = &*info.table, line = info.line, run = info.run.0, pid = info.pid;
-            "({}) CMDEND ({}) {how}{killed} after {:.3} s",
+            "({}) CMDEND ({}) {outcome}{killed} after {:.3} s",
             self.who(&info.table), info.command, duration.as_secs_f64());
     }
 
@@ -203,17 +196,4 @@ impl View for LogView {
     fn orphaned(&mut self) {
         log::warn!("({}) the supervisor is gone, the worker ends", self.owner);
     }
-}
-
-/// Text for a person, with control characters made visible.
-pub fn visible(text: &[u8]) -> String {
-    String::from_utf8_lossy(text)
-        .chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-        .collect()
-}
-
-/// The bytes of a name for a person.
-pub fn visible_os(text: &std::ffi::OsStr) -> String {
-    visible(text.as_bytes())
 }
