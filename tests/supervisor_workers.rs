@@ -68,7 +68,9 @@ fn workers_end_with_a_supervisor_that_is_killed() {
     daemon.child.wait().unwrap();
     prefix.wait("the worker's end", || !alive(process));
     // Its lock went with it, its socket does not block the next.
-    assert_eq!(prefix.start().stop(), Some(0));
+    let next = prefix.spawn(common::INCROND);
+    next.wait_log_times("ready to process filesystem events", 2);
+    assert_eq!(next.stop(), Some(0));
 }
 
 #[test]

@@ -93,10 +93,7 @@ impl Daemon {
     /// Everything but the tables: signals are blocked, directories watched, the
     /// socket is served from `clients`.
     pub fn new(config: Config, config_file: Option<PathBuf>, clients: Clients) -> io::Result<Self> {
-        let mask: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]
-            .into_iter()
-            .collect();
-        mask.thread_block()?;
+        let mask = block_signals()?;
         crate::sys::process::keep_exit_statuses()?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let euid = nix::unistd::geteuid().as_raw();
@@ -306,6 +303,15 @@ impl Roles {
         }
         roles
     }
+}
+
+/// From here on the signals wait until the loop reads them: one that comes
+/// during the start ends the daemon in good order, too.
+pub fn block_signals() -> io::Result<SigSet> {
+    let ours = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+    let mask: SigSet = ours.into_iter().collect();
+    mask.thread_block()?;
+    Ok(mask)
 }
 
 /// Raises the soft limit of open files for the supervisor alone; the limit as

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::clients::Clients;
-use super::daemon::Daemon;
+use super::daemon::{Daemon, block_signals};
 use super::daemonize::{Side, Starter, detach};
 use super::lock::{Lock, terminate_holder};
 use super::{check, cli, logging};
@@ -144,6 +144,9 @@ fn serve(config: Config, file: Option<PathBuf>, foreground: bool) -> Exit {
             Err(error) => return complain(&format!("cannot go to the background: {error}")),
         },
     };
+    if let Err(error) = block_signals() {
+        eprintln!("incrond: cannot block signals: {error}");
+    }
     if let Err(error) = logging::start(&logging::choice(&config)) {
         eprintln!("incrond: {error}");
     }
