@@ -6,6 +6,7 @@
 
 mod keys;
 mod parse;
+mod personal;
 mod value;
 
 pub use parse::{Parsed, parse};
@@ -20,7 +21,8 @@ use crate::paths;
 use crate::table::Dialect;
 
 /// Where log lines go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LogTarget {
     /// syslog(3), facility cron.
     #[default]
@@ -139,6 +141,9 @@ pub enum ConfigError {
         /// Why.
         source: io::Error,
     },
+    /// A user's directories are not known.
+    #[error("{0} is not set to an absolute path; `incrond --user` needs it")]
+    Variable(&'static str),
     /// Values that cannot be used: all of them, so that one edit mends all.
     #[error("{}", join(.0))]
     Values(Vec<Problem>),
@@ -157,7 +162,22 @@ impl Config {
     /// does not exist; a file that was named must be readable. Returns
     /// warnings, too: unknown and repeated keys, keys without effect yet.
     pub fn load(named: Option<&Path>) -> Result<(Self, Vec<Problem>), ConfigError> {
-        let file = named.unwrap_or(Path::new(paths::CONFIG));
+        Self::load_over(Self::default(), Path::new(paths::CONFIG), named)
+    }
+
+    /// For `incrond --user`: reads `named`, or `$XDG_CONFIG_HOME/incron/incron.conf`,
+    /// over the paths of the calling user.
+    pub fn load_personal(named: Option<&Path>) -> Result<(Self, Vec<Problem>), ConfigError> {
+        let (base, file) = personal::defaults(|name| std::env::var_os(name))?;
+        Self::load_over(base, &file, named)
+    }
+
+    fn load_over(
+        base: Self,
+        usual: &Path,
+        named: Option<&Path>,
+    ) -> Result<(Self, Vec<Problem>), ConfigError> {
+        let file = named.unwrap_or(usual);
         let text = match read_bounded(file) {
             Ok(text) => text,
             Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -168,7 +188,7 @@ impl Config {
                 });
             }
         };
-        let parsed = parse(file, &text);
+        let parsed = parse(file, &text, base);
         if parsed.errors.is_empty() {
             Ok((parsed.config, parsed.warnings))
         } else {

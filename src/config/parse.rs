@@ -6,9 +6,9 @@ use super::keys::{KEYS, nearest};
 use super::{Config, Problem};
 
 /// What a file says, and what is wrong with it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Parsed {
-    /// The defaults, changed by the good lines.
+    /// The base, changed by the good lines.
     pub config: Config,
     /// Values that cannot be used.
     pub errors: Vec<Problem>,
@@ -16,13 +16,17 @@ pub struct Parsed {
     pub warnings: Vec<Problem>,
 }
 
-/// Parses the text of `file`; does not read it.
+/// Parses the text of `file`, which it does not read, over the values of `base`.
 ///
 /// An unknown key is a warning, so that one file serves two versions; a value
 /// that cannot be used is an error, because running with another one than the
 /// administrator wrote would be a surprise.
-pub fn parse(file: &Path, text: &[u8]) -> Parsed {
-    let mut parsed = Parsed::default();
+pub fn parse(file: &Path, text: &[u8], base: Config) -> Parsed {
+    let mut parsed = Parsed {
+        config: base,
+        errors: Vec::new(),
+        warnings: Vec::new(),
+    };
     let mut seen: Vec<(&'static str, u32)> = Vec::new();
     for (line, number) in text.split(|&b| b == b'\n').zip(1u32..) {
         let problem = |column: usize, message: String| Problem {
@@ -107,7 +111,11 @@ mod tests {
     use std::path::PathBuf;
 
     fn read(text: &str) -> Parsed {
-        parse(Path::new("/etc/incron.conf"), text.as_bytes())
+        parse(
+            Path::new("/etc/incron.conf"),
+            text.as_bytes(),
+            Config::default(),
+        )
     }
 
     #[test]
@@ -166,6 +174,6 @@ mod tests {
 
     #[test]
     fn no_bytes_upset_it() {
-        proptest::proptest!(|(text: Vec<u8>)| { parse(Path::new("x"), &text); });
+        proptest::proptest!(|(text: Vec<u8>)| { parse(Path::new("x"), &text, Config::default()); });
     }
 }

@@ -93,8 +93,8 @@ impl Line {
     }
 
     /// Events that have had no run yet.
-    pub(super) fn waiting(&self) -> u64 {
-        (self.settle.len() + self.batch.len() + self.waiting.events()) as u64
+    pub(super) fn waiting(&self) -> usize {
+        self.settle.len() + self.batch.len() + self.waiting.events()
     }
 
     /// Nothing waits, not even a retry.

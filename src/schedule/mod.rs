@@ -50,6 +50,7 @@ mod guard;
 mod line;
 mod merge;
 mod scheduler;
+pub mod simulate;
 mod slots;
 mod window;
 mod work;

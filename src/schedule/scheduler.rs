@@ -189,12 +189,17 @@ impl Scheduler {
         self.slots.running.len()
     }
 
+    /// Events that have had no run yet.
+    pub fn waiting(&self) -> usize {
+        self.lines.values().map(Line::waiting).sum()
+    }
+
     /// Figures of a line; all zero for one that is not there.
     pub fn counters(&self, line: LineId) -> Counters {
         self.lines
             .get(&line)
             .map_or_else(Counters::default, |state| Counters {
-                waiting: state.waiting(),
+                waiting: state.waiting() as u64,
                 ..state.counters
             })
     }

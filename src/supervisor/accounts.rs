@@ -48,8 +48,8 @@ impl Account {
         })
     }
 
-    /// The environment of its worker and commands, whole.
-    pub fn environment(&self) -> [(&'static str, &std::ffi::OsStr); 6] {
+    /// The variables that say whose a process is.
+    pub fn environment(&self) -> [(&'static str, &std::ffi::OsStr); 5] {
         let name = self.name.as_ref();
         [
             ("LOGNAME", name),
@@ -57,7 +57,6 @@ impl Account {
             ("USERNAME", name),
             ("HOME", self.home.as_os_str()),
             ("SHELL", self.shell.as_os_str()),
-            ("PATH", paths::USER_PATH.as_ref()),
         ]
     }
 }

@@ -9,8 +9,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::sys::signal::Signal;
-
 /// Held as long as it lives; the file goes with it.
 #[derive(Debug)]
 pub struct Lock {
@@ -127,7 +125,7 @@ pub fn terminate_holder(path: &Path) -> io::Result<bool> {
     if !is_held(&file)? {
         return Ok(false);
     }
-    crate::sys::pidfd_signal(holder.as_fd(), Signal::SIGTERM)?;
+    crate::sys::process::signal(holder.as_fd(), libc::SIGTERM)?;
     Ok(true)
 }
 

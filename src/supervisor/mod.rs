@@ -1,11 +1,40 @@
-//! stub
+//! incrond: the tables of the machine, the workers' lives, the control socket.
+//!
+//! The supervisor runs as root and therefore does little: it never parses a
+//! user's table, never opens a user's path, never runs a user's command. Each
+//! owner of a table has a worker, this same program started again as that user,
+//! which gets its table as an open descriptor.
+//!
+//! ```text
+//!  tables, access, accounts   what may be served, and whose it is
+//!  reconcile                  files and directories -> workers
+//!  worker, process, outbox    one owner's worker, its process, what it is told
+//!  clients, requests, spool   the control socket
+//!  daemon                     the loop
+//! ```
+
 pub mod access;
-pub mod accounts;
-pub mod cli;
-pub mod daemonize;
-pub mod lock;
+mod accounts;
+mod channel;
+mod check;
+mod cli;
+mod clients;
+mod daemon;
+mod daemonize;
+mod life;
+mod lock;
+pub mod logging;
+mod notify;
+mod outbox;
+mod places;
+mod poll;
+mod process;
+mod reconcile;
+mod requests;
+mod saved;
+pub mod spool;
+mod start;
 pub mod tables;
-/// x
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
-}
+mod worker;
+
+pub use start::main;

@@ -5,8 +5,6 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 
-use nix::sys::signal::Signal;
-
 /// Whom a process becomes. Looked up before the fork: nothing that allocates
 /// or asks a name service may happen after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +32,7 @@ pub struct Spawn<'a> {
 
 /// Starts `command` in a session of its own with default signals, as `spawn`
 /// says. Identity is given up for good: real, effective and saved.
-pub fn spawn(command: &mut Command, spawn: Spawn<'_>) -> io::Result<Child> {
+pub fn spawn_worker(command: &mut Command, spawn: Spawn<'_>) -> io::Result<Child> {
     let Spawn {
         keep,
         identity,
@@ -117,20 +115,4 @@ pub fn pidfd_of(pid: libc::pid_t) -> io::Result<OwnedFd> {
     check(fd)?;
     // SAFETY: the kernel has just made it, and nobody else knows of it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// Sends a signal to the process behind `pidfd`, and to no other ever.
-pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
-    let no_info = std::ptr::null_mut::<libc::siginfo_t>();
-    // SAFETY: no siginfo is passed, the rest are numbers.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            pidfd.as_raw_fd(),
-            signal as libc::c_int,
-            no_info,
-            0,
-        )
-    };
-    check(libc::c_int::try_from(result).unwrap_or(-1))
 }

@@ -6,9 +6,12 @@
 mod daemon;
 mod fd;
 mod identity;
+pub(crate) mod memory;
+pub mod process;
 mod socket;
+pub mod spawn;
 
 pub use daemon::{Forked, fork_single_threaded};
 pub use fd::own_fd;
-pub use identity::{Identity, Spawn, pidfd_of, pidfd_open, pidfd_signal, spawn};
+pub use identity::{Identity, Spawn, pidfd_of, pidfd_open, spawn_worker};
 pub use socket::{accept, adopt_channel, receive_packet, send_packet};

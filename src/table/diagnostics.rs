@@ -4,7 +4,7 @@
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-/// More diagnostics than these are counted, not kept: a table of rubbish must
+/// More diagnostics of a kind than these are counted, not kept: a table of rubbish must
 /// not cost a hundred times its size.
 const MAX_KEPT: usize = 1000;
 /// How much of a line is cited, in characters.
@@ -53,6 +53,8 @@ pub(super) struct Reporter {
     kept: Vec<Diagnostic>,
     line: u32,
     errors_in_line: u32,
+    /// Kept notes; they never take the place of an error.
+    notes: usize,
     dropped: u32,
 }
 
@@ -82,10 +84,13 @@ impl Reporter {
     }
 
     fn push(&mut self, severity: Severity, span: Span, message: String, help: Option<String>) {
-        if self.kept.len() >= MAX_KEPT {
+        let is_note = severity == Severity::Note;
+        let kept = if is_note { self.notes } else { self.kept.len() - self.notes };
+        if kept >= MAX_KEPT {
             self.dropped += u32::from(severity == Severity::Error);
             return;
         }
+        self.notes += usize::from(is_note);
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         self.kept.push(Diagnostic {
             severity,

@@ -103,6 +103,8 @@ fn mask_word(word: &[u8], span: Span, report: &mut Reporter) -> Mask {
     if let Some(mask) = Mask::from_word(text) {
         if mask == Mask::OPEN_EXEC {
             unsupported::refuse(Feature::OpenExec, span, report);
+        } else if !text.starts_with("IN_") || matches!(text, "IN_COMPLETE" | "IN_EXCL_UNLINK") {
+            report.note(span, format!("incron 0.5.x does not know the name `{text}`"));
         }
         return mask;
     }

@@ -5,8 +5,10 @@
 
 mod command;
 mod diagnostics;
+mod differences;
 pub mod duration;
 mod environment;
+mod explain;
 mod filter;
 mod glob;
 mod mask;
@@ -14,6 +16,7 @@ mod mask_field;
 mod option_values;
 mod option_words;
 mod options;
+mod options_text;
 mod parse;
 mod path;
 mod pattern;
@@ -21,6 +24,7 @@ mod unsupported;
 
 pub use command::{Command, Invocation};
 pub use diagnostics::{Diagnostic, Severity, render, visible};
+pub use explain::explain;
 pub use filter::Filter;
 pub use glob::TooManyAlternatives;
 pub use mask::Mask;
@@ -83,6 +87,11 @@ pub struct Line {
     pub command: Command,
     /// `NAME=value` lines before this one.
     pub env: Rc<Vec<(OsString, OsString)>>,
+}
+
+/// The name of every option of the mask field, for completions and tests.
+pub fn option_names() -> &'static [&'static str] {
+    &option_words::NAMES
 }
 
 impl Line {

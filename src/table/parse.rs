@@ -1,6 +1,7 @@
 //! A table's bytes into lines: what is a comment, a variable, a line, an error.
 
 use super::diagnostics::{Reporter, Span};
+use super::differences::{self, Parts};
 use super::environment::Environment;
 use super::{Command, Context, Diagnostic, Line, Table, command, mask_field, path};
 
@@ -87,6 +88,17 @@ fn line(
     check_comma(field, text, mask_span, report);
     let command = Command::compile(text, cursor.at, &options, dialect, report);
     let command = command.filter(|_| report.errors() == 0)?;
+    let parts = Parts {
+        path: &path,
+        path_span,
+        options: &options,
+        mask_span,
+        command: &command,
+        text,
+        command_at: cursor.at,
+        dialect,
+    };
+    differences::note(&parts, report);
     Some(Line {
         number,
         path,

@@ -1,6 +1,12 @@
 //! What happened, where, and by whom: the one data model that flows from
 //! `watch` through `schedule` into `run`.
 
+mod json;
+mod time;
+mod variables;
+
+pub use json::{EventContext, JsonError, Recorded};
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
