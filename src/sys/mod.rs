@@ -6,6 +6,7 @@
 mod daemon;
 mod fd;
 mod identity;
+pub mod inotify;
 pub(crate) mod memory;
 pub mod process;
 mod socket;

@@ -2,6 +2,22 @@
 //!
 //! CONTRACT (the watch room owns and fills this in).
 
+mod change;
+mod found;
+mod guard;
+mod inotify;
+mod kernel;
+mod limits;
+mod parse;
+mod rescan;
+mod resolve;
+mod root;
+mod scan;
+mod tell;
+mod tree;
+
+pub use inotify::{Figures, Inotify};
+
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;

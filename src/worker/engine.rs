@@ -330,7 +330,7 @@ impl Engine {
         Status {
             tables: self.lines.tables() as u32,
             lines: self.lines.len() as u32,
-            watches: self.source.watches() as u64,
+            watches: self.source.figures().watches as u64,
             running: self.runner.running() as u64,
             waiting: self.scheduler.totals().waiting,
             ..self.status.clone()

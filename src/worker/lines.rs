@@ -9,7 +9,7 @@ use crate::event::{Event, EventContext, LineId};
 use crate::run::Identity;
 use super::account::{self, AccountError};
 use super::environment;
-use crate::table::{Filter, Line, Mask};
+use crate::table::{Filter, Line, Mask, Pattern};
 use crate::watch::Request;
 
 /// One served line.
@@ -21,6 +21,8 @@ pub struct Served {
     host: Rc<str>,
     /// `include=`, `exclude=` and `type=`, compiled.
     filter: Filter,
+    /// The path, where it is a pattern.
+    pattern: Option<Pattern>,
     /// The environment of its commands, but for what differs from event to event.
     pub env: Vec<(OsString, OsString)>,
     /// Who its commands run as, where `user=` or `group=` says so.
@@ -55,9 +57,7 @@ impl Lines {
         let Some(served) = self.by_id.get_mut(&id) else {
             return false; // the line went while its event was on the way
         };
-        let target = event.target();
-        let relative = below(target.as_bytes(), served.line.path.written.as_bytes());
-        let wanted = served.filter.wants(relative, event.mask.intersects(Mask::ISDIR));
+        let wanted = served.filter.is_empty() || served.wants_path(event);
         served.events += u64::from(wanted);
         wanted
     }
@@ -162,6 +162,7 @@ impl Served {
         Ok(Self {
             // Checked by the parser; without it a line has no filter at all.
             filter: Filter::new(&line.options).unwrap_or_default(),
+            pattern: line.path.pattern.then(|| Pattern::compile(&line.path).ok()).flatten(),
             table: table.into(),
             host: Rc::clone(host),
             env,
@@ -169,6 +170,17 @@ impl Served {
             events: 0,
             line,
         })
+    }
+
+    /// Whether `include=`, `exclude=` and `type=` want the thing that changed.
+    fn wants_path(&self, event: &Event) -> bool {
+        let target = event.target();
+        let target = target.as_bytes();
+        let relative = match &self.pattern {
+            Some(pattern) => below_match(target, pattern),
+            None => below(target, self.line.path.written.as_bytes()),
+        };
+        self.filter.wants(relative.unwrap_or(target), event.mask.intersects(Mask::ISDIR))
     }
 
     /// What the line asks of the source.
@@ -206,12 +218,40 @@ impl Served {
     }
 }
 
-/// `target` below `root`; the last component where it is not below it (a
-/// pattern, or the root itself).
-fn below<'a>(target: &'a [u8], root: &[u8]) -> &'a [u8] {
+/// What `target` is below `root`; empty for `root` itself.
+fn below<'a>(target: &'a [u8], root: &[u8]) -> Option<&'a [u8]> {
     let root = root.strip_suffix(b"/").unwrap_or(root);
-    match target.strip_prefix(root) {
-        Some([b'/', rest @ ..]) if !rest.is_empty() => rest,
-        _ => target.rsplit(|byte| *byte == b'/').next().unwrap_or(target),
+    let rest = target.strip_prefix(root)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"/") }
+}
+
+/// What `target` is below the shortest of its directories that matches.
+fn below_match<'a>(target: &'a [u8], pattern: &Pattern) -> Option<&'a [u8]> {
+    let ends = target.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    let end = ends.chain([target.len()]).find(|end| pattern.matches(&target[..*end]))?;
+    below(target, &target[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::PathSpec;
+
+    #[test]
+    fn what_is_below_a_path() {
+        assert_eq!(below(b"/a/b/c", b"/a"), Some(&b"b/c"[..]));
+        assert_eq!(below(b"/a/b", b"/a/"), Some(&b"b"[..]));
+        assert_eq!(below(b"/a", b"/a"), Some(&b""[..]));
+        assert_eq!(below(b"/ab", b"/a"), None);
+        assert_eq!(below(b"/ab", b"/"), Some(&b"ab"[..]));
+    }
+
+    #[test]
+    fn what_is_below_a_pattern() {
+        let spec = PathSpec { written: "/home/*/public".into(), pattern: true };
+        let pattern = Pattern::compile(&spec).unwrap();
+        assert_eq!(below_match(b"/home/al/public/x/y", &pattern), Some(&b"x/y"[..]));
+        assert_eq!(below_match(b"/home/al/public", &pattern), Some(&b""[..]));
+        assert_eq!(below_match(b"/home/al", &pattern), None);
     }
 }

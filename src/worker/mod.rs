@@ -46,7 +46,7 @@ pub fn main(channel: OwnedFd) -> ExitCode {
 
 fn serve(mut channel: Channel) -> std::io::Result<()> {
     let settings = hello(&mut channel)?;
-    crate::supervisor::logging::start(&settings.log);
+    let _ = crate::supervisor::logging::start(&settings.log); // the only logger here
     let view = Box::new(LogView::new(&settings));
     let mut engine = Engine::new(settings, view)?;
     engine.attach(channel)?;

@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
 use super::account::AccountError;

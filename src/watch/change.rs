@@ -1,0 +1,258 @@
+//! Keeping the picture true: directories that come, go and move.
+//!
+//! Nothing here believes the queue further than "look at this name again". A
+//! directory whose name was taken away is in limbo until the kernel says where it
+//! went (it is met again), that it went elsewhere (`IN_MOVE_SELF` while still in
+//! limbo), or that it is gone (`IN_IGNORED`).
+
+use std::os::fd::AsFd;
+
+use nix::fcntl::openat;
+use nix::sys::stat::Mode;
+
+use super::Report;
+use super::found::How;
+use super::inotify::Inotify;
+use super::kernel::{NO_GUARD, Wd};
+use super::parse::Raw;
+use super::root::RootId;
+use super::scan::{Met, dir_flags, is_open_for_writing, path_flags, with_nul};
+use super::tree::{LIMBO, NodeId};
+use crate::sys::inotify as sys;
+use crate::table::Mask;
+
+impl Inotify {
+    /// Brings the place `id` up to date after an event of its inode.
+    pub(super) fn change(&mut self, id: NodeId, raw: &Raw<'_>, out: &mut Vec<Report>) {
+        let Some(node) = self.tree.get(id) else {
+            return;
+        };
+        let root = node.root;
+        if raw.name.is_empty() {
+            if raw.mask.intersects(Mask::MOVE_SELF) && node.flags & LIMBO != 0 {
+                self.drop_subtree(id);
+            }
+            return;
+        }
+        let Some(r) = self.roots.get(root) else {
+            return;
+        };
+        let arrived = raw.mask.intersects(Mask::CREATE | Mask::MOVED_TO);
+        if r.keeps_names() {
+            if arrived {
+                self.note_name(id, raw.name)
+            } else {
+                self.drop_name(id, raw.name)
+            }
+        }
+        if !raw.mask.intersects(Mask::ISDIR) {
+            return;
+        }
+        if raw.mask.intersects(Mask::MOVED_FROM) {
+            if let Some(child) = self.tree.find(id, raw.name) {
+                self.tree.limbo(child);
+            }
+        } else if arrived {
+            let within = self.cookies.from_within(raw.cookie, root);
+            let moved = raw.mask.intersects(Mask::MOVED_TO) && !within;
+            let how = if moved { How::Moved } else { How::Made };
+            self.enter(root, id, raw.name, how, out);
+        }
+    }
+
+    /// Watches and scans the directory `name` in `parent`, if it is (still) there.
+    fn enter(
+        &mut self,
+        root: RootId,
+        parent: NodeId,
+        name: &[u8],
+        how: How,
+        out: &mut Vec<Report>,
+    ) {
+        let Some(r) = self.roots.get(root) else {
+            return;
+        };
+        let depth = if r.key.depth.is_some() {
+            self.tree.depth(parent) + 1
+        } else {
+            0
+        };
+        if !r.enters(name, depth) {
+            return;
+        }
+        let Ok(dir) = self.open_node(parent, path_flags()) else {
+            // The parent itself is on the move; what is in the queue says where to.
+            self.dirty.push((parent, name.into(), how));
+            return;
+        };
+        match openat(&dir, name, dir_flags(), Mode::empty()) {
+            Ok(fd) => match self.meet(parent, name, fd.as_fd()) {
+                Ok(Met::New(id)) => self.scan(id, fd, how, out),
+                Ok(Met::Known(_)) => self.read_in_vain(parent, name),
+                Err(e) => self.refused(root, parent, name, &e, out),
+            },
+            Err(nix::Error::ENOENT | nix::Error::ENOTDIR | nix::Error::ELOOP) => {
+                if let Some(old) = self.tree.find(parent, name) {
+                    self.tree.limbo(old);
+                }
+            }
+            Err(e) => self.refused(root, parent, name, &e.into(), out),
+        }
+    }
+
+    /// We opened a directory only to find that it is known.
+    fn read_in_vain(&mut self, parent: NodeId, name: &[u8]) {
+        let Some(wd) = self.tree.get(parent).map(|n| n.wd) else {
+            return;
+        };
+        if self
+            .kernel
+            .get(wd)
+            .is_some_and(|w| Mask(w.mask).intersects(super::root::NOISE))
+        {
+            self.seen.expect_own(wd, name);
+        }
+        // The closing is queued when `enter` returns, before the next read.
+        self.seen
+            .own_done(self.total + self.kernel.queued() + 64 * 1024);
+    }
+
+    /// Directories that could not be reached in the middle of a change, or were
+    /// too deep to be held open.
+    pub(super) fn retry_deferred(&mut self, out: &mut Vec<Report>) {
+        while let Some((id, how)) = self.deferred.pop() {
+            if let Ok(fd) = self.open_node(id, dir_flags()) {
+                self.scan(id, fd, how, out);
+            }
+        }
+        let again = self.dirty.len();
+        for (parent, name, how) in std::mem::take(&mut self.dirty) {
+            if let Some(root) = self.tree.get(parent).map(|n| n.root) {
+                self.enter(root, parent, &name, how, out);
+            }
+        }
+        if self.dirty.len() == again && self.kernel.queued() == 0 {
+            // Nothing more is known of them: their parents left the tree.
+            self.dirty.clear();
+        }
+    }
+
+    /// The kernel has ended a watch: its inode is gone.
+    pub(super) fn ended(&mut self, wd: Wd) {
+        let Some(watch) = self.kernel.get(wd) else {
+            return;
+        };
+        let (first, guard) = (watch.nodes, watch.guard);
+        for id in self.places(first) {
+            if let Some(node) = self.tree.get(id) {
+                if node.parent == NodeId::NONE {
+                    self.stale.push((node.root, How::Made));
+                }
+            }
+            self.drop_subtree(id);
+        }
+        if guard != NO_GUARD {
+            self.guard_ended(guard);
+        }
+        self.kernel.ended(wd);
+    }
+
+    /// Forgets a place and all below it, and gives back watches nobody needs.
+    pub(super) fn drop_subtree(&mut self, top: NodeId) {
+        for id in self.tree.subtree(top).into_iter().rev() {
+            self.drop_place(id);
+        }
+    }
+
+    fn drop_place(&mut self, id: NodeId) {
+        let Some(node) = self.tree.get(id) else {
+            return;
+        };
+        let (wd, twin, root, top) = (node.wd, node.twin, node.root, node.parent == NodeId::NONE);
+        if let Some(watch) = self.kernel.get_mut(wd) {
+            if watch.nodes == id {
+                watch.nodes = twin;
+            } else {
+                let mut at = watch.nodes;
+                while let Some(n) = self.tree.get_mut(at) {
+                    if n.twin == id {
+                        n.twin = twin;
+                        break;
+                    }
+                    at = n.twin;
+                }
+            }
+        }
+        self.tree.remove(id);
+        self.names.remove(&id.0);
+        self.kernel.release(wd);
+        if top {
+            self.lose(root);
+        }
+    }
+
+    /// The mask of an inode: the union of what everybody needs of it.
+    pub(super) fn needed(&self, wd: Wd) -> u32 {
+        let Some(watch) = self.kernel.get(wd) else {
+            return 0;
+        };
+        let excl = Mask::EXCL_UNLINK.0;
+        let (mut mask, mut all) = (0, excl);
+        for id in self.places(watch.nodes) {
+            let root = self.tree.get(id).and_then(|n| self.roots.get(n.root));
+            let m = root.map_or(0, |r| r.tree_mask());
+            mask |= m;
+            all &= m;
+        }
+        if watch.guard != NO_GUARD {
+            mask |= self.guard_mask(watch.guard);
+            all &= self.guard_mask(watch.guard);
+        }
+        mask & !excl | all
+    }
+
+    /// Tells the kernel the masks of a tree again, after lines came or left.
+    pub(super) fn remask(&mut self, top: NodeId) {
+        for id in self.tree.subtree(top) {
+            let Some(wd) = self.tree.get(id).map(|n| n.wd) else {
+                continue;
+            };
+            let mask = self.needed(wd);
+            let has = self.kernel.get(wd).map_or(0, |w| w.mask);
+            if has == mask | Mask::DELETE_SELF.0 {
+                continue;
+            }
+            if let Ok(fd) = self.open_node(id, path_flags()) {
+                self.kernel.narrow(fd.as_fd(), wd, mask);
+            }
+        }
+    }
+
+    /// True where the event means that a file is all there: it was closed by
+    /// its last writer, or came by a rename, or was linked in with content.
+    pub(super) fn is_complete(&mut self, dir: NodeId, raw: &Raw<'_>) -> bool {
+        let Ok(fd) = self.open_node(dir, path_flags()) else {
+            return false;
+        };
+        self.completes(fd.as_fd(), raw.name, raw.mask)
+    }
+
+    /// As `is_complete`, for `name` in an open directory.
+    pub(super) fn completes(
+        &mut self,
+        dir: std::os::fd::BorrowedFd<'_>,
+        name: &[u8],
+        mask: Mask,
+    ) -> bool {
+        let Ok(stat) = with_nul(name, |n| sys::stat(dir, n)) else {
+            return false;
+        };
+        if stat.kind() != libc::S_IFREG {
+            return false;
+        }
+        if mask.intersects(Mask::CREATE) {
+            return stat.links > 1 && stat.size > 0 && !is_open_for_writing(dir, name);
+        }
+        !is_open_for_writing(dir, name)
+    }
+}

@@ -1,0 +1,484 @@
+//! From a path as written to what is there now, and what must be guarded so that
+//! we hear when that is no longer true.
+//!
+//! On the way: every directory for being moved or removed, every link for being
+//! replaced. At the end: the directory that holds the last component, for its
+//! name; for a path that does not exist, the deepest directory that does. A
+//! directory can only be removed when it is empty, so names are watched at the end
+//! of the way alone and the noise of other names stays small.
+//!
+//! Watch first, then look again: the way is walked until two walks agree.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use nix::fcntl::{OFlag, open, openat, readlinkat};
+use nix::sys::stat::Mode;
+
+use super::Report;
+use super::found::How;
+use super::inotify::Inotify;
+use super::root::{File, Identity, Link, NOISE, Root, RootId, State};
+use super::scan::{dir_flags, path_flags};
+use super::tell::{Owner, Place};
+use super::tree::NodeId;
+use crate::sys::inotify::{self as sys, Stat};
+use crate::table::Mask;
+
+/// As the kernel: more links than this on one way are a loop.
+const MOST_LINKS: u32 = 40;
+/// Walks before a way that changes all the time is taken as it is.
+const MOST_WALKS: u32 = 8;
+
+/// What a path leads to.
+enum End {
+    Dir(OwnedFd, Stat),
+    /// Its directory, its name there, itself.
+    File(OwnedFd, Vec<u8>, OwnedFd, Stat),
+    /// Nothing, or something that may not be looked at.
+    Nothing(nix::Error),
+}
+
+/// One walk along a path.
+struct Walk {
+    root: RootId,
+    links: Vec<(Link, Vec<u8>)>,
+    leaf: Option<(i32, Box<[u8]>)>,
+    /// Identity of everything met.
+    trail: Vec<Identity>,
+    /// Guards that could not be had.
+    refused: Option<std::io::Error>,
+    /// Real path of where the walk is.
+    path: Vec<u8>,
+}
+
+/// A guard of a name that asks for no events of the thing itself may be shared
+/// with lines that exclude unlinked files.
+const EXCL: u32 = Mask::EXCL_UNLINK.0;
+const MOVES: u32 = Mask::MOVE_SELF.0 | Mask::DELETE_SELF.0 | EXCL;
+const REPLACED: u32 = MOVES | Mask::ATTRIB.0;
+const GOES: u32 = Mask::DELETE.0 | Mask::MOVED_TO.0 | EXCL;
+const COMES: u32 = Mask::CREATE.0 | Mask::MOVED_TO.0 | EXCL;
+
+impl Inotify {
+    /// Looks at the path of `root` again and serves what is there.
+    pub(super) fn resolve(&mut self, id: RootId, how: How, out: &mut Vec<Report>) {
+        if self.roots.get(id).is_none() {
+            return;
+        }
+        let mut walk = Walk {
+            root: id,
+            links: Vec::new(),
+            leaf: None,
+            trail: Vec::new(),
+            refused: None,
+            path: Vec::new(),
+        };
+        let mut end = self.walk(&mut walk);
+        for _ in 0..MOST_WALKS {
+            let before = std::mem::take(&mut walk.trail);
+            end = self.walk(&mut walk);
+            if walk.trail == before {
+                break;
+            }
+        }
+        let old_leaf = self.guard_way(id, &mut walk, &end);
+        match end {
+            End::Dir(fd, stat) => self.serve_dir(id, fd, &stat, how, out),
+            End::File(dir, name, fd, stat) => {
+                self.serve_file(
+                    id,
+                    (dir, &name),
+                    fd,
+                    &stat,
+                    old_leaf.as_ref() == walk.leaf.as_ref(),
+                    how,
+                    out,
+                );
+            }
+            End::Nothing(_) => self.serve_nothing(id),
+        }
+        if let Some(e) = walk.refused {
+            let name = walk.path;
+            self.refused_root(id, &name, &e, out);
+        }
+    }
+
+    /// Puts the new guards in the place of the old; gives the old leaf.
+    fn guard_way(&mut self, id: RootId, walk: &mut Walk, end: &End) -> Option<(i32, Box<[u8]>)> {
+        if matches!(end, End::Dir(..)) {
+            walk.leaf = None;
+        }
+        let mut links: Vec<Link> = Vec::new();
+        for (link, path) in std::mem::take(&mut walk.links) {
+            self.link(id, &link, &path);
+            match links
+                .iter_mut()
+                .find(|l| l.wd == link.wd && l.name == link.name)
+            {
+                Some(known) => known.mask |= link.mask,
+                None => links.push(link),
+            }
+        }
+        let Some(root) = self.roots.get_mut(id) else {
+            return None;
+        };
+        let old_leaf = std::mem::replace(&mut root.leaf, walk.leaf.clone());
+        let old = std::mem::replace(&mut root.links, links.clone());
+        for link in &old {
+            self.unlink(id, link, &links);
+        }
+        old_leaf
+    }
+
+    /// Walks the path once and guards it.
+    fn walk(&mut self, walk: &mut Walk) -> End {
+        let Some(root) = self.roots.get(walk.root) else {
+            return End::Nothing(nix::Error::ENOENT);
+        };
+        let follow = !root.key.flags.intersects(Mask::DONT_FOLLOW);
+        let leaf_mask = root.leaf_mask();
+        let mut todo = components(root.written());
+        let mut links = 0;
+        walk.path.clear();
+        walk.leaf = None;
+        let start = || {
+            open(
+                "/",
+                OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+                Mode::empty(),
+            )
+        };
+        let mut here = match start() {
+            Ok(fd) => fd,
+            Err(e) => return End::Nothing(e),
+        };
+        // The directory and the name by which `here` was reached.
+        let mut above: Option<(OwnedFd, Vec<u8>, Vec<u8>)> = None;
+        while let Some(name) = todo.pop() {
+            let last = todo.is_empty();
+            let mask = if last { leaf_mask } else { COMES };
+            let found = match openat(&here, name.as_slice(), path_flags(), Mode::empty()) {
+                Err(nix::Error::ENOENT) => {
+                    let wd = self.guard(walk, here.as_fd(), Some(&name), mask);
+                    walk.leaf = wd.filter(|_| last).map(|wd| (wd, name.clone().into()));
+                    // It may have come before the guard was there.
+                    openat(&here, name.as_slice(), path_flags(), Mode::empty())
+                }
+                other => other,
+            };
+            let fd = match found {
+                Ok(fd) => fd,
+                Err(e) => {
+                    self.guard_above(walk, above.as_ref());
+                    return End::Nothing(e);
+                }
+            };
+            let stat = match sys::stat(fd.as_fd(), c"") {
+                Ok(stat) => stat,
+                Err(e) => {
+                    return End::Nothing(nix::Error::from_raw(
+                        e.raw_os_error().unwrap_or(libc::EIO),
+                    ));
+                }
+            };
+            walk.trail.push(stat.identity());
+            if stat.kind() == libc::S_IFLNK && (!last || follow) {
+                links += 1;
+                self.guard(walk, fd.as_fd(), None, REPLACED);
+                let target = match readlinkat(&fd, "") {
+                    Ok(target) if links <= MOST_LINKS => target.into_vec(),
+                    Ok(_) => return End::Nothing(nix::Error::ELOOP),
+                    Err(e) => return End::Nothing(e),
+                };
+                if target.first() == Some(&b'/') {
+                    walk.path.clear();
+                    match start() {
+                        Ok(fd) => here = fd,
+                        Err(e) => return End::Nothing(e),
+                    }
+                }
+                todo.extend(components(&target));
+            } else if stat.kind() == libc::S_IFDIR {
+                let parent = walk.path.clone();
+                step(&mut walk.path, &name);
+                self.guard(walk, fd.as_fd(), None, MOVES);
+                above = Some((std::mem::replace(&mut here, fd), name, parent));
+            } else if last {
+                let wd = self.guard(walk, here.as_fd(), Some(&name), leaf_mask);
+                walk.leaf = wd.map(|wd| (wd, name.clone().into()));
+                return End::File(here, name, fd, stat);
+            } else {
+                self.guard(
+                    walk,
+                    here.as_fd(),
+                    Some(&name),
+                    GOES | COMES | Mask::MOVED_FROM.0,
+                );
+                self.guard_above(walk, above.as_ref());
+                return End::Nothing(nix::Error::ENOTDIR);
+            }
+        }
+        self.guard_above(walk, above.as_ref());
+        match sys::stat(here.as_fd(), c"") {
+            Ok(stat) => End::Dir(here, stat),
+            Err(_) => End::Nothing(nix::Error::EIO),
+        }
+    }
+
+    /// The deepest directory may be removed, or another one put in its place.
+    fn guard_above(&mut self, walk: &mut Walk, above: Option<&(OwnedFd, Vec<u8>, Vec<u8>)>) {
+        let Some((dir, name, path)) = above else {
+            return;
+        };
+        let here = std::mem::replace(&mut walk.path, path.clone());
+        self.guard(walk, dir.as_fd(), Some(name), GOES);
+        walk.path = here;
+    }
+
+    /// Adds one guard to a walk.
+    fn guard(
+        &mut self,
+        walk: &mut Walk,
+        fd: BorrowedFd<'_>,
+        name: Option<&[u8]>,
+        mask: u32,
+    ) -> Option<i32> {
+        match self.kernel.watch(fd, mask) {
+            Ok(wd) => {
+                let path = if walk.path.is_empty() {
+                    b"/".to_vec()
+                } else {
+                    walk.path.clone()
+                };
+                walk.links.push((
+                    Link {
+                        wd,
+                        name: name.map(Into::into),
+                        mask,
+                    },
+                    path,
+                ));
+                Some(wd)
+            }
+            Err(e) => {
+                walk.refused = Some(e);
+                None
+            }
+        }
+    }
+
+    /// The path is a directory.
+    fn serve_dir(&mut self, id: RootId, fd: OwnedFd, stat: &Stat, how: How, out: &mut Vec<Report>) {
+        let Some(root) = self.roots.get(id) else {
+            return;
+        };
+        let mask = root.tree_mask();
+        let wd = match self.kernel.watch(fd.as_fd(), mask & !NOISE.0) {
+            Ok(wd) => wd,
+            Err(e) => {
+                self.serve_nothing(id);
+                return self.refused_root(id, b"", &e, out);
+            }
+        };
+        if let Some(top) = self.roots.get(id).and_then(Root::top) {
+            if self.tree.get(top).is_some_and(|n| n.wd == wd) {
+                return;
+            }
+        }
+        self.leave(id);
+        let head = self.kernel.get(wd).map_or(NodeId::NONE, |w| w.nodes);
+        let top = self.tree.insert(NodeId::NONE, id, b"", wd, head);
+        if let Some(watch) = self.kernel.get_mut(wd) {
+            watch.nodes = top;
+        }
+        let how = self.settle(id, State::Dir(top), stat.identity(), how);
+        match openat(&fd, c".", dir_flags(), Mode::empty()) {
+            Ok(dir) => self.scan(top, dir, how, out),
+            Err(e) => self.refused_root(id, b"", &e.into(), out),
+        }
+    }
+
+    /// The path is something else. `same_name`: the kernel has told of it by
+    /// that name all the time.
+    #[allow(clippy::too_many_arguments)]
+    fn serve_file(
+        &mut self,
+        id: RootId,
+        (dir, name): (OwnedFd, &[u8]),
+        fd: OwnedFd,
+        stat: &Stat,
+        same_name: bool,
+        how: How,
+        out: &mut Vec<Report>,
+    ) {
+        let Some(root) = self.roots.get(id) else {
+            return;
+        };
+        if root.key.flags.intersects(Mask::ONLYDIR) {
+            return self.serve_nothing(id);
+        }
+        let same = root.identity == Some(stat.identity());
+        let named = root.leaf.is_some();
+        let mask = root.leaf_mask() & !(Mask::CREATE | Mask::DELETE | Mask::MOVE).0 | REPLACED;
+        let leaf_wd = root.leaf.as_ref().map_or(-1, |(wd, _)| *wd);
+        if !matches!(root.state, State::File(_)) {
+            self.leave(id);
+        }
+        let mut file = File::default();
+        if stat.links > 1 || stat.mount_root || !named {
+            match self.kernel.watch(fd.as_fd(), mask) {
+                Ok(wd) => {
+                    let link = Link {
+                        wd,
+                        name: None,
+                        mask,
+                    };
+                    self.link(id, &link, &[]);
+                    file.inode = Some(wd);
+                    if let Some(root) = self.roots.get_mut(id) {
+                        root.links.push(link);
+                    }
+                }
+                Err(e) => self.refused_root(id, b"", &e, out),
+            }
+        }
+        let how = self.settle(id, State::File(file), stat.identity(), how);
+        if same && how != How::Known && !matches!(how, How::Since(_))
+            || same_name
+            || how == How::Known
+        {
+            return;
+        }
+        let owner = Owner::File(id);
+        let Some(thing) = self.look(id, leaf_wd, dir.as_fd(), name, stat.kind(), how) else {
+            return;
+        };
+        self.tell_found(id, Place::Root, owner, b"", thing, how, out);
+        let until = self.total + self.kernel.queued();
+        self.seen.insert(owner, b"", thing, until);
+        self.seen.own_done(until);
+    }
+
+    fn serve_nothing(&mut self, id: RootId) {
+        self.leave(id);
+    }
+
+    /// Gives up what the path was.
+    fn leave(&mut self, id: RootId) {
+        if let Some(top) = self.roots.get(id).and_then(Root::top) {
+            self.drop_subtree(top);
+        }
+        self.lose(id);
+    }
+
+    /// Remembers what the path was and since when it is not.
+    pub(super) fn lose(&mut self, id: RootId) {
+        let drained = self.drained;
+        let Some(root) = self.roots.get_mut(id) else {
+            return;
+        };
+        root.state = State::Missing;
+        if let Some(identity) = root.identity.take() {
+            root.lost = Some((identity, drained));
+        }
+    }
+
+    /// Notes what the path is. A thing that comes back is not new: only what
+    /// changed while it was away is told.
+    fn settle(&mut self, id: RootId, state: State, identity: Identity, how: How) -> How {
+        let Some(root) = self.roots.get_mut(id) else {
+            return how;
+        };
+        root.state = state;
+        root.identity = Some(identity);
+        match root.lost.take() {
+            Some((lost, since)) if lost == identity && how != How::Known => How::Since(since),
+            _ => how,
+        }
+    }
+
+    /// The lines of `root` ask for more than before.
+    pub(super) fn ask_again(&mut self, id: RootId, out: &mut Vec<Report>) {
+        if let Some(top) = self.roots.get(id).and_then(Root::top) {
+            self.remask(top);
+        }
+        self.resolve(id, How::Known, out);
+    }
+
+    /// The lines of `root` ask for less than before.
+    pub(super) fn narrow_root(&mut self, id: RootId) {
+        if let Some(top) = self.roots.get(id).and_then(Root::top) {
+            self.remask(top);
+        }
+        let mask = self.roots.get(id).map_or(0, |r| r.leaf_mask());
+        let Some(root) = self.roots.get_mut(id) else {
+            return;
+        };
+        let Some((wd, name)) = root.leaf.clone() else {
+            return;
+        };
+        for link in root
+            .links
+            .iter_mut()
+            .filter(|l| l.wd == wd && l.name.as_ref() == Some(&name))
+        {
+            link.mask = mask;
+        }
+        self.narrow_guard(wd);
+    }
+
+    fn narrow_guard(&mut self, wd: i32) {
+        let needed = self.needed(wd);
+        if self
+            .kernel
+            .get(wd)
+            .is_some_and(|w| w.mask != needed | Mask::DELETE_SELF.0)
+        {
+            if let Some(fd) = self.open_guard(wd) {
+                self.kernel.narrow(fd.as_fd(), wd, needed);
+            }
+        }
+    }
+
+    /// Nobody asks for `root` any more.
+    pub(super) fn drop_root(&mut self, id: RootId) {
+        self.leave(id);
+        let Some(root) = self.roots.remove(id) else {
+            return;
+        };
+        for link in &root.links {
+            self.unlink(id, link, &[]);
+        }
+        for link in &root.links {
+            self.narrow_guard(link.wd);
+        }
+    }
+}
+
+/// The components of a path, the last one first.
+fn components(path: &[u8]) -> Vec<Vec<u8>> {
+    let parts = path
+        .split(|&b| b == b'/')
+        .filter(|c| !c.is_empty() && *c != b".");
+    let mut all: Vec<_> = parts.map(<[u8]>::to_vec).collect();
+    all.reverse();
+    all
+}
+
+/// The real path one component further.
+fn step(path: &mut Vec<u8>, name: &[u8]) {
+    if name == b".." {
+        let end = path.iter().rposition(|&b| b == b'/').unwrap_or(0);
+        path.truncate(end);
+    } else {
+        path.push(b'/');
+        path.extend_from_slice(name);
+    }
+}
+
+#[allow(dead_code)]
+fn show(path: &[u8]) -> &OsStr {
+    OsStr::from_bytes(path)
+}

@@ -1,0 +1,225 @@
+//! What lines ask for: a root is one watched path with one way of watching it,
+//! and the lines that share it.
+
+use super::kernel::Wd;
+use super::tree::NodeId;
+use crate::event::LineId;
+use crate::sys::inotify::Stamp;
+use crate::table::{Mask, PathSpec};
+use crate::watch::Request;
+
+/// A root, by its place in the table of roots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct RootId(pub u32);
+
+/// Lines with the same key share a root.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub path: PathSpec,
+    pub recursive: bool,
+    pub depth: Option<u32>,
+    pub dotdirs: bool,
+    /// `ONLYDIR`, `DONT_FOLLOW`, `EXCL_UNLINK`.
+    pub flags: Mask,
+}
+
+impl Key {
+    pub fn of(request: &Request) -> Self {
+        let recursive = request.recursive && request.depth != Some(0);
+        let flags = Mask::ONLYDIR | Mask::DONT_FOLLOW | Mask::EXCL_UNLINK;
+        Self {
+            path: request.path.clone(),
+            recursive,
+            depth: if recursive { request.depth } else { None },
+            dotdirs: recursive && request.dotdirs,
+            flags: request.mask & flags,
+        }
+    }
+}
+
+/// A line as its root serves it.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub id: LineId,
+    pub mask: Mask,
+    /// `IN_ONESHOT` has been served.
+    pub spent: bool,
+}
+
+/// Device and inode.
+pub(super) type Identity = ((u32, u32), u64);
+
+/// What the path is at present.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Waited for.
+    Missing,
+    /// A directory, the top of a tree.
+    Dir(NodeId),
+    /// Anything else, watched by its name in its directory.
+    File(File),
+}
+
+/// A path that is no directory.
+#[derive(Debug, Default)]
+pub(super) struct File {
+    /// Its own watch, where that of its directory does not tell all.
+    pub inode: Option<Wd>,
+    /// Bits told through the directory that its own watch will tell again.
+    pub echo: Mask,
+}
+
+/// A watch that guards the way to a root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Link {
+    pub wd: Wd,
+    /// Events of this name; None: of the watched thing itself.
+    pub name: Option<Box<[u8]>>,
+    pub mask: u32,
+}
+
+/// One watched path and its lines.
+#[derive(Debug)]
+pub(super) struct Root {
+    pub key: Key,
+    pub lines: Vec<Line>,
+    /// What the lines ask for together.
+    pub asked: Mask,
+    pub state: State,
+    /// Of what `state` is; None while missing.
+    pub identity: Option<Identity>,
+    /// What it was before it went, and since when its changes are unknown.
+    pub lost: Option<(Identity, Stamp)>,
+    pub links: Vec<Link>,
+    /// Directory and name by which the last component is watched.
+    pub leaf: Option<(Wd, Box<[u8]>)>,
+}
+
+/// Events that a directory's own watch and its parent's both tell.
+pub(super) const TWICE: Mask =
+    Mask(Mask::ACCESS.0 | Mask::ATTRIB.0 | Mask::CLOSE_NOWRITE.0 | Mask::OPEN.0);
+/// Events that reading a directory causes.
+pub(super) const NOISE: Mask = Mask(Mask::ACCESS.0 | Mask::CLOSE_NOWRITE.0 | Mask::OPEN.0);
+/// Everything that can be an event of a line.
+const EVENTS: u32 = Mask::ALL_EVENTS.0;
+
+impl Root {
+    pub fn new(key: Key) -> Self {
+        Self {
+            key,
+            lines: Vec::new(),
+            asked: Mask(0),
+            state: State::Missing,
+            identity: None,
+            lost: None,
+            links: Vec::new(),
+            leaf: None,
+        }
+    }
+
+    /// Brings `asked` up to date with `lines`.
+    pub fn sum(&mut self) {
+        self.asked = self
+            .lines
+            .iter()
+            .filter(|l| !l.spent)
+            .fold(Mask(0), |m, l| m | l.mask);
+    }
+
+    /// The path as written.
+    pub fn written(&self) -> &[u8] {
+        self.key.path.written.as_encoded_bytes()
+    }
+
+    /// Bits the lines ask of the kernel, pseudo-events translated.
+    fn kernel_bits(&self) -> u32 {
+        let mut bits = self.asked.0 & EVENTS;
+        if self.asked.intersects(Mask::COMPLETE) {
+            bits |= (Mask::CLOSE_WRITE | Mask::MOVED_TO | Mask::CREATE).0;
+        }
+        if bits & Mask::MOVED_TO.0 != 0 {
+            bits |= Mask::MOVED_FROM.0; // for old_path
+        }
+        bits | self.key.flags.0 & Mask::EXCL_UNLINK.0
+    }
+
+    /// The mask of every directory of the tree.
+    pub fn tree_mask(&self) -> u32 {
+        let mut bits = self.kernel_bits();
+        if self.key.recursive {
+            bits |= (Mask::CREATE | Mask::MOVE | Mask::MOVE_SELF).0;
+        }
+        if self.keeps_names() {
+            bits |= (Mask::CREATE | Mask::DELETE | Mask::MOVE).0;
+        }
+        bits
+    }
+
+    /// The mask of the directory in which a file of this path lies.
+    pub fn leaf_mask(&self) -> u32 {
+        self.kernel_bits() | (Mask::CREATE | Mask::DELETE | Mask::MOVE).0
+    }
+
+    /// True where a rescan must be able to tell what is gone.
+    pub fn keeps_names(&self) -> bool {
+        self.asked.intersects(Mask::DELETE | Mask::MOVED_FROM)
+    }
+
+    /// True where a directory called `name`, `depth` levels below the path, is entered.
+    pub fn enters(&self, name: &[u8], depth: u32) -> bool {
+        self.key.recursive
+            && (self.key.dotdirs || name.first() != Some(&b'.'))
+            && self.key.depth.is_none_or(|max| depth <= max)
+    }
+
+    /// The top of its tree.
+    pub fn top(&self) -> Option<NodeId> {
+        match self.state {
+            State::Dir(top) => Some(top),
+            _ => None,
+        }
+    }
+}
+
+/// All roots.
+#[derive(Default)]
+pub(super) struct Roots {
+    slots: Vec<Option<Root>>,
+}
+
+impl Roots {
+    pub fn get(&self, id: RootId) -> Option<&Root> {
+        self.slots.get(id.0 as usize)?.as_ref()
+    }
+
+    pub fn get_mut(&mut self, id: RootId) -> Option<&mut Root> {
+        self.slots.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    pub fn insert(&mut self, root: Root) -> RootId {
+        let free = self.slots.iter().position(Option::is_none);
+        let at = free.unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        if let Some(slot) = self.slots.get_mut(at) {
+            *slot = Some(root);
+        }
+        RootId(u32::try_from(at).unwrap_or(u32::MAX))
+    }
+
+    pub fn remove(&mut self, id: RootId) -> Option<Root> {
+        self.slots.get_mut(id.0 as usize)?.take()
+    }
+
+    pub fn ids(&self) -> Vec<RootId> {
+        let all = self.slots.iter().enumerate();
+        all.filter(|(_, s)| s.is_some())
+            .map(|(i, _)| RootId(i as u32))
+            .collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.slots.iter().flatten().count()
+    }
+}

@@ -1,0 +1,318 @@
+//! Telling lines: which of them an event concerns, under which path, and what
+//! they know already.
+
+use std::collections::{HashMap, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use super::Report;
+use super::found::{self, Thing};
+use super::inotify::Inotify;
+use super::kernel::{NO_GUARD, PlainMap, Wd};
+use super::parse::Raw;
+use super::root::{NOISE, Root, RootId, TWICE};
+use super::tree::{MOUNT, NodeId, Tree};
+use crate::event::{Event, Origin};
+use crate::table::Mask;
+
+/// Where an event is told to have happened: `$@`.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place<'a> {
+    /// A directory of a tree.
+    Node(NodeId),
+    /// The path of the root as written.
+    Root,
+    /// A path that matched a pattern.
+    Path(&'a [u8]),
+}
+
+impl Place<'_> {
+    /// `$@`: the path as written, and below it the directory; with a slash at
+    /// the end where the written path has one, so that `$@$#` is a path.
+    pub fn path(self, root: &Root, tree: &Tree) -> OsString {
+        let written = root.written();
+        let Place::Node(id) = self else {
+            return match self {
+                Place::Path(path) => OsStr::from_bytes(path).to_owned(),
+                _ => OsStr::from_bytes(written).to_owned(),
+            };
+        };
+        let mut path = written.to_vec();
+        let slash = path.last() == Some(&b'/');
+        let before = path.len();
+        if !slash {
+            path.push(b'/');
+        }
+        let start = path.len();
+        tree.path(id, &mut path);
+        if path.len() == start {
+            path.truncate(before);
+        } else if slash {
+            path.push(b'/');
+        }
+        OsString::from_vec(path)
+    }
+}
+
+/// One thing to be told.
+pub(super) struct News<'a> {
+    pub place: Place<'a>,
+    pub name: &'a [u8],
+    /// `ISDIR` or nothing.
+    pub kind: Mask,
+    pub origin: Origin,
+    pub old_path: Option<PathBuf>,
+    /// What a scan has already told of it.
+    pub known: Option<Thing>,
+}
+
+/// Things told by scans, each until the kernel's events of that time are read.
+#[derive(Default)]
+pub(super) struct Seen {
+    things: PlainMap<u64, HashMap<Box<[u8]>, (u64, Thing)>>,
+    /// Directories we have read ourselves: events of that are nobody's.
+    own: HashMap<(Wd, Box<[u8]>), (u64, Mask)>,
+    until: u64,
+}
+
+/// Whose name it is: a place in a tree, or a root that is a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    Node(NodeId),
+    File(RootId),
+}
+
+impl Owner {
+    fn key(self) -> u64 {
+        match self {
+            Owner::Node(id) => id.0.into(),
+            Owner::File(id) => 1 << 32 | u64::from(id.0),
+        }
+    }
+}
+
+impl Seen {
+    /// `thing` was told as `name`; the kernel's events up to `until` say the same.
+    pub fn insert(&mut self, owner: Owner, name: &[u8], thing: Thing, until: u64) {
+        self.until = self.until.max(until);
+        self.things
+            .entry(owner.key())
+            .or_default()
+            .insert(name.into(), (until, thing));
+    }
+
+    /// What was told of `name`, for an event that ends at `position` of the stream.
+    pub fn known(&self, owner: Owner, name: &[u8], position: u64) -> Option<Thing> {
+        if self.things.is_empty() {
+            return None;
+        }
+        let (until, thing) = self.things.get(&owner.key())?.get(name)?;
+        (position <= *until).then_some(*thing)
+    }
+
+    /// `name` is gone: what comes next under it is new.
+    pub fn forget(&mut self, owner: Owner, name: &[u8]) {
+        if let Some(names) = self.things.get_mut(&owner.key()) {
+            names.remove(name);
+        }
+    }
+
+    /// We are about to open, read and close `name` in the directory of `wd`.
+    pub fn expect_own(&mut self, wd: Wd, name: &[u8]) {
+        self.own.insert((wd, name.into()), (u64::MAX, NOISE));
+    }
+
+    /// All our opening and reading is in the queue now.
+    pub fn own_done(&mut self, until: u64) {
+        for (at, _) in self.own.values_mut() {
+            *at = (*at).min(until);
+        }
+        if !self.own.is_empty() {
+            self.until = self.until.max(until);
+        }
+    }
+
+    /// True for an event that our own reading caused.
+    pub fn is_own(&mut self, raw: &Raw<'_>, position: u64) -> bool {
+        if self.own.is_empty() || !raw.mask.intersects(NOISE) {
+            return false;
+        }
+        let Some((until, left)) = self.own.get_mut(&(raw.wd, raw.name.into())) else {
+            return false;
+        };
+        if position > *until || !left.intersects(raw.mask) {
+            return false;
+        }
+        // A directory may be read in several steps; opened and closed once.
+        *left = *left & !(raw.mask & !Mask::ACCESS);
+        true
+    }
+
+    /// Forgets what can no longer be told twice.
+    pub fn expire(&mut self, position: u64) {
+        if self.until != 0 && position >= self.until {
+            self.things.clear();
+            self.own.clear();
+            self.until = 0;
+        }
+    }
+}
+
+/// First halves of renames, until their second halves come.
+#[derive(Default)]
+pub(super) struct Cookies(VecDeque<(u32, Vec<(RootId, PathBuf)>)>);
+
+impl Cookies {
+    /// The second half follows at once in the queue, but others may come between.
+    const MOST: usize = 256;
+
+    fn insert(&mut self, cookie: u32, from: Vec<(RootId, PathBuf)>) {
+        if self.0.len() >= Self::MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back((cookie, from));
+    }
+
+    /// Old path of a rename, as `root` writes it where it can.
+    fn old_path(&self, cookie: u32, root: RootId) -> Option<PathBuf> {
+        let (_, from) = self.0.iter().rev().find(|(c, _)| *c == cookie)?;
+        let own = from.iter().find(|(r, _)| *r == root);
+        own.or(from.first()).map(|(_, path)| path.clone())
+    }
+
+    /// True where the thing was in the tree of `root` before.
+    pub fn from_within(&self, cookie: u32, root: RootId) -> bool {
+        let of = self.0.iter().rev().find(|(c, _)| *c == cookie);
+        of.is_some_and(|(_, from)| from.iter().any(|(r, _)| *r == root))
+    }
+}
+
+impl Inotify {
+    /// Tells the lines of `root` what `choose` makes of what each asks for.
+    pub(super) fn tell(
+        &mut self,
+        root: RootId,
+        news: &News<'_>,
+        choose: impl Fn(Mask) -> Mask,
+        out: &mut Vec<Report>,
+    ) {
+        let Some(r) = self.roots.get_mut(root) else {
+            return;
+        };
+        let mut last: Option<Rc<Event>> = None;
+        let mut told: Vec<(usize, Mask)> = Vec::new();
+        for (at, line) in r.lines.iter().enumerate() {
+            if line.spent {
+                continue;
+            }
+            let bits = choose(line.mask);
+            let told_before = news
+                .known
+                .is_some_and(|t| found::covers(found::due(line.mask, t), bits));
+            if !bits.is_empty() && !told_before {
+                told.push((at, bits | news.kind));
+            }
+        }
+        for (at, mask) in told {
+            let event = match &last {
+                Some(e) if e.mask == mask => Rc::clone(e),
+                _ => Rc::new(Event {
+                    mask,
+                    watch: news.place.path(r, &self.tree),
+                    name: OsStr::from_bytes(news.name).to_owned(),
+                    old_path: news.old_path.clone(),
+                    time: self.time,
+                    origin: news.origin,
+                    actor: None,
+                    labels: None,
+                }),
+            };
+            last = Some(Rc::clone(&event));
+            let Some(line) = r.lines.get_mut(at) else {
+                continue;
+            };
+            out.push(Report::Event(line.id, event));
+            if line.mask.intersects(Mask::ONESHOT) {
+                line.spent = true;
+            }
+        }
+    }
+
+    /// An event of a directory of a tree, or of a name in it.
+    pub(super) fn tell_place(&mut self, id: NodeId, raw: &Raw<'_>, out: &mut Vec<Report>) {
+        let Some(node) = self.tree.get(id) else {
+            return;
+        };
+        let (root, below) = (
+            node.root,
+            node.parent != NodeId::NONE && node.flags & MOUNT == 0,
+        );
+        let Some(r) = self.roots.get(root) else {
+            return;
+        };
+        let mut bits = raw.mask & (Mask::ALL_EVENTS | Mask::UNMOUNT);
+        let itself = raw.name.is_empty();
+        // The parent's watch tells these, with the name; an unmount is one event.
+        if itself && below && bits.intersects(TWICE | Mask::UNMOUNT) {
+            return;
+        }
+        let asked = r.asked;
+        let file = !itself && !raw.mask.intersects(Mask::ISDIR);
+        let finish = Mask::CLOSE_WRITE | Mask::MOVED_TO | Mask::CREATE;
+        let completes = asked.intersects(Mask::COMPLETE) && file && bits.intersects(finish);
+        if !completes && !asked.intersects(bits) || self.seen.is_own(raw, self.position) {
+            return;
+        }
+        if completes && self.is_complete(id, raw) {
+            bits |= Mask::COMPLETE;
+        }
+        let owner = Owner::Node(id);
+        let news = News {
+            place: Place::Node(id),
+            name: raw.name,
+            kind: raw.mask & Mask::ISDIR,
+            origin: Origin::Kernel,
+            old_path: self.old_path(root, raw),
+            known: self.seen.known(owner, raw.name, self.position),
+        };
+        self.tell(root, &news, |asked| asked & bits, out);
+        if bits.intersects(Mask::DELETE | Mask::MOVED_FROM) {
+            self.seen.forget(owner, raw.name);
+        }
+    }
+
+    /// The old path of a rename whose first half was seen.
+    pub(super) fn old_path(&self, root: RootId, raw: &Raw<'_>) -> Option<PathBuf> {
+        if !raw.mask.intersects(Mask::MOVED_TO) {
+            return None;
+        }
+        self.cookies.old_path(raw.cookie, root)
+    }
+
+    /// Keeps the first half of a rename under each path that a line knows it by.
+    pub(super) fn remember_cookie(&mut self, first: NodeId, guard: u32, raw: &Raw<'_>) {
+        let mut from = Vec::new();
+        let mut at = first;
+        while let Some(node) = self.tree.get(at) {
+            if let Some(root) = self.roots.get(node.root) {
+                let dir = Place::Node(at).path(root, &self.tree);
+                from.push((
+                    node.root,
+                    PathBuf::from(dir).join(OsStr::from_bytes(raw.name)),
+                ));
+            }
+            at = node.twin;
+        }
+        if guard != NO_GUARD {
+            if let Some(dir) = self.guards.path(guard) {
+                let path = PathBuf::from(OsStr::from_bytes(dir)).join(OsStr::from_bytes(raw.name));
+                from.push((RootId(u32::MAX), path));
+            }
+        }
+        if !from.is_empty() {
+            self.cookies.insert(raw.cookie, from);
+        }
+    }
+}
