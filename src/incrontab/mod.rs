@@ -10,6 +10,7 @@ mod cli;
 mod edit;
 mod editor;
 mod error;
+mod explain;
 mod scratch;
 mod show;
 mod spool;
@@ -237,22 +238,20 @@ fn explain(
     invocation: &Invocation,
     config: &Config,
 ) -> Result<Exit, Error> {
-    if simulate.is_some() {
-        return Err(Error::Unsupported("--simulate is not supported yet"));
-    }
     let owner = match &invocation.user {
         Some(name) => name.clone(),
-        None => Subject::find(None)
-            .map(|subject| subject.owner)
-            .unwrap_or_default(),
+        None => Subject::find(None).map_or_else(|_| "nobody".into(), |subject| subject.owner),
     };
     let table = check::read(source)?;
-    let checked = check::check(&table, &check::context(source, &owner, config));
-    say(checked.rendered.trim_end());
-    if checked.errors > 0 {
-        Err(Error::BadTable(checked.errors))
-    } else {
-        Ok(Exit::Success)
+    let context = check::context(source, &owner, config);
+    let explained = explain::explain(&table, &context, simulate, config)?;
+    print(&explained.text)?;
+    if !explained.complaints.is_empty() {
+        say(explained.complaints.trim_end());
+    }
+    match explained.errors {
+        0 => Ok(Exit::Success),
+        errors => Err(Error::BadTable(errors)),
     }
 }
 

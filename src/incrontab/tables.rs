@@ -71,25 +71,12 @@ impl Machine<'_> {
             Err(error) => return Err(Error::Conversation(error.to_string())),
         };
         match answer {
-            Answer::Refused { reason, message } => Err(self.refusal(&reason, message)),
+            Answer::Refused { message, .. } => Err(Error::Refused(message)),
             answer => Ok(Some(answer)),
         }
     }
 
-    fn refusal(&self, reason: &str, message: String) -> Error {
-        let owner = self.subject.owner.clone();
-        match reason {
-            "denied" => Error::NotAllowed {
-                user: owner,
-                why: message,
-            },
-            "unknown_user" => Error::NoSuchUser(owner),
-            "permission" => Error::NotYours(owner),
-            _ => Error::Refused(message),
-        }
-    }
-
-    fn spool(&self) -> Result<Spool, Error> {
+    fn spool(&self) -> Result<Spool<'_>, Error> {
         Spool::open(self.config, &self.subject.owner)
     }
 
