@@ -307,3 +307,47 @@ fn explanations_say_what_runs() {
         assert!(text.contains(part), "{part}\n{text}");
     }
 }
+
+/// The manual page names every field of the JSON and every variable.
+#[test]
+fn the_manual_has_every_field() {
+    let manual = include_str!("../man/incron-events.7");
+    let mut full = event("/w", "x", Mask::CREATE);
+    full.old_path = Some("/o".into());
+    full.actor = Some(Rc::new(incron::event::Actor {
+        pid: 1,
+        uid: Some(0),
+        exe: Some("/bin/x".into()),
+    }));
+    full.labels = Some(Rc::new([("id".to_string(), "v".to_string())].into()));
+    let context = EventContext {
+        host: "h",
+        table: "t",
+        line: 1,
+        key: "k",
+        seq: 1,
+    };
+    let json: serde_json::Value = serde_json::from_str(&full.to_json(&context)).expect("an object");
+    for field in json.as_object().expect("an object").keys() {
+        assert!(manual.contains(&format!(".It Li {field}\n")), "{field}");
+    }
+    for field in ["pid", "uid", "exe"] {
+        assert!(manual.contains(&format!(".Li {field}")), "{field}");
+    }
+    let mut variables = Vec::new();
+    full.variables(&context, &mut variables);
+    for (name, _) in variables {
+        let name = name.into_string().expect("ASCII");
+        let name = if name.starts_with("INCRON_LABEL_") {
+            "INCRON_LABEL_ Ns Ar NAME"
+        } else {
+            &name
+        };
+        assert!(manual.contains(&format!(".It Ev {name}\n")), "{name}");
+    }
+    for word in incron::table::event_words() {
+        // Flags are options of a line: the other page has them.
+        let table = include_str!("../man/incrontab.5");
+        assert!(manual.contains(word) || table.contains(word), "{word}");
+    }
+}

@@ -161,6 +161,8 @@ fn a_megabyte_takes_no_time() {
         fill("", "#", ""),
         "x\n".repeat(512 * 1024),
         "/ 8 c\n".repeat(170_000),
+        "/ xIN_A c\n".repeat(90_000),
+        "/ 8,xy=1 c\n".repeat(90_000),
         "A=b\n/ 8 c\n".repeat(100_000),
         (0..70_000).map(|i| format!("A{i}=\n/ 8 c\n")).collect(),
         "\n".repeat(1024 * 1024),

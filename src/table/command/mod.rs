@@ -20,6 +20,9 @@ use crate::event::Event;
 use direct::{Piece, Word};
 use template::Wild;
 
+/// MAX_ARG_STRLEN of Linux (execve(2)): no argument is longer, its NUL included.
+const LONGEST_ARGUMENT: usize = 128 * 1024;
+
 /// A command with its wildcards compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
@@ -70,6 +73,16 @@ impl Command {
             start,
             length: text.len(),
         };
+        if let Form::Shell(script) = &form
+            && script.len() >= LONGEST_ARGUMENT
+        {
+            report.error(
+                span,
+                "the command is too long for the shell",
+                "put it into a script",
+            );
+            return None;
+        }
         if let Form::Direct(words) = &form
             && words.first().is_none_or(Word::is_empty)
         {
