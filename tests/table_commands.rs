@@ -140,6 +140,24 @@ fn published_lines() {
     );
 }
 
+/// What authors wrap in a shell of their own works for any name, and is no code there.
+#[test]
+fn shells_in_commands() {
+    let name = "a  b'\"$(x);`y`";
+    let expected = format!("handle </w/{name}> <-v>\n");
+    for text in [
+        "bash -c \"handle $@/$# -v\"",
+        "/bin/sh -c 'handle $@/$# -v'",
+        "sh -c 'handle \"$@/$#\" -v && true'",
+        "bash -ec \"handle '$@/$#' -v\"",
+        "sh -c \"f=$#; handle \\\"$@/\\$f\\\" -v\"",
+        "sh -c 'handle \"$(printf %s $@/$#)\" $$0' -v",
+    ] {
+        check(text, "/w", name, &expected);
+        assert_eq!(warnings(&format!("/w 8 {text}")).len(), 1, "{text}");
+    }
+}
+
 #[test]
 fn dollars_of_old_tables() {
     check("handle $$HOME", "/w", "x", "handle </home/joe>\n");

@@ -128,11 +128,11 @@ fn file_names_are_any_bytes_and_options_are_not() {
 
 /// Shapes that would take hours if any step were quadratic.
 #[test]
-fn a_megabyte_takes_no_time() {
+fn long_lines_and_long_tables_take_no_time() {
     let fill = |start: &str, unit: &str, end: &str| {
         let line = format!("{start}{}{end}", unit.repeat((63 * 1024) / unit.len()));
         let mut table = String::new();
-        while table.len() + line.len() < 1024 * 1024 {
+        while table.len() + line.len() < 256 * 1024 {
             table.push_str(&line);
             table.push('\n');
         }
