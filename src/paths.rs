@@ -23,8 +23,9 @@ pub const STATE_DIR: &str = "/var/lib/incron";
 pub const PROVIDER_DIR: &str = "/usr/libexec/incron/providers";
 /// Where syslogd listens.
 pub const SYSLOG_SOCKET: &str = "/dev/log";
-/// Accounts; watched so that an account that goes takes its worker along.
-pub const PASSWD: &str = "/etc/passwd";
+/// Accounts and their groups; watched so that an account that goes takes its
+/// worker along, and one that joins a group gets a worker that is in it.
+pub const ACCOUNTS: [&str; 2] = ["/etc/passwd", "/etc/group"];
 /// PATH of users' commands (of root's tables: that of the daemon).
 pub const USER_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// The shell of an account that names none, passwd(5).

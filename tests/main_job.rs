@@ -252,7 +252,7 @@ fn output_and_exit_status_are_in_the_log() {
     let daemon = prefix.start();
     touch(prefix.watched().join("a\x1b[31mb"));
     daemon.wait_log("CMDOUT (hello)");
-    daemon.wait_log("exit status 3");
+    daemon.wait_log("exited with 3");
     daemon.wait_log("(system::t) CMD (");
     let log = prefix.log();
     assert!(!log.contains('\x1b'), "a name's control characters are escaped: {log}");
@@ -312,7 +312,7 @@ fn sigterm_ends_cleanly_and_leaves_no_process() {
 
 #[test]
 fn work_that_waits_at_a_stop_is_done_at_the_next_start() {
-    let prefix = Prefix::with("max_jobs = 1\nstop_grace = 1\nstop_kill = true");
+    let prefix = Prefix::with("max_jobs = 1\nstop_grace = 1s\nstop_kill = true");
     let out = prefix.path("out");
     nix::unistd::mkfifo(&out.join("gate"), nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
     prefix.table("t", "@W IN_CREATE,recursive=false echo start >> @O/started; read x < @O/gate; echo $# >> @O/done");

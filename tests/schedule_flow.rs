@@ -638,3 +638,20 @@ fn durations_of_nothing_and_of_ages_do_no_harm() {
     });
     b.change("a").expect(&["run a"]);
 }
+
+#[test]
+fn a_start_that_is_fetched_late_counts_from_then() {
+    let limit = Limit {
+        runs: 1,
+        per: ms(100),
+    };
+    let mut b = Bench::new(Options {
+        limit,
+        ..Options::default()
+    });
+    b.at(0).change("a");
+    b.at(90).expect(&["run a"]);
+    b.at(110).change("b").look();
+    assert_eq!(b.deadline(), Some(190));
+    b.at(190).expect(&["run b"]);
+}

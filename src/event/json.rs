@@ -102,7 +102,11 @@ impl Event {
         json.push(']');
         number(json, "mask", u64::from(self.mask.0));
         json.push_str(",\"dir\":");
-        json.push_str(if self.mask.intersects(Mask::ISDIR) { "true" } else { "false" });
+        json.push_str(if self.mask.intersects(Mask::ISDIR) {
+            "true"
+        } else {
+            "false"
+        });
     }
 
     /// Reads what `to_json` wrote. Fields it does not know are ignored.
@@ -118,7 +122,11 @@ impl Event {
             },
             time: super::time::read(&fields.time).ok_or(JsonError::Field("time"))?,
             origin: Origin::from_text(&fields.origin).ok_or(JsonError::Field("origin"))?,
-            actor: fields.actor.map(ActorFields::actor).transpose()?.map(Rc::new),
+            actor: fields
+                .actor
+                .map(ActorFields::actor)
+                .transpose()?
+                .map(Rc::new),
             labels: fields.labels.map(Rc::new),
         };
         Ok(Recorded {
@@ -145,9 +153,15 @@ impl Origin {
     }
 
     fn from_text(text: &str) -> Option<Origin> {
-        [Origin::Kernel, Origin::Scan, Origin::Rescan, Origin::Offline, Origin::Poll]
-            .into_iter()
-            .find(|origin| origin.text() == text)
+        [
+            Origin::Kernel,
+            Origin::Scan,
+            Origin::Rescan,
+            Origin::Offline,
+            Origin::Poll,
+        ]
+        .into_iter()
+        .find(|origin| origin.text() == text)
     }
 }
 
@@ -290,16 +304,21 @@ impl ActorFields {
             Some(exe) => Some(PathBuf::from(raw(exe.into(), self.exe_raw, "exe_raw")?)),
             None => None,
         };
-        Ok(Actor { pid: self.pid, uid: self.uid, exe })
+        Ok(Actor {
+            pid: self.pid,
+            uid: self.uid,
+            exe,
+        })
     }
 }
 
 fn raw(text: Cow<'_, str>, raw: Option<String>, name: &'static str) -> Result<OsString, JsonError> {
     match raw {
         None => Ok(OsString::from(text.into_owned())),
-        Some(raw) => {
-            BASE64.decode(raw).map(OsString::from_vec).map_err(|_| JsonError::Field(name))
-        }
+        Some(raw) => BASE64
+            .decode(raw)
+            .map(OsString::from_vec)
+            .map_err(|_| JsonError::Field(name)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::io;
 use std::path::PathBuf;
 
-use nix::unistd::{Uid, User, getgrouplist};
+use nix::unistd::{Gid, Uid, User, getgrouplist};
 
 use crate::paths;
 use crate::sys::Identity;
@@ -18,6 +18,8 @@ pub struct Account {
     pub uid: u32,
     /// Its primary group.
     pub gid: u32,
+    /// Supplementary groups, the primary one among them.
+    pub groups: Vec<u32>,
     /// Home directory, as passwd has it.
     pub home: PathBuf,
     /// Login shell; /bin/sh where passwd has none.
@@ -28,24 +30,23 @@ impl Account {
     /// The account of this name. None: there is none. An error: the name
     /// service did not say.
     pub fn by_name(name: &str) -> io::Result<Option<Self>> {
-        Ok(User::from_name(name)?.map(Self::from))
+        User::from_name(name)?.map(Self::new).transpose()
     }
 
     /// The account of this number, likewise.
     pub fn by_uid(uid: u32) -> io::Result<Option<Self>> {
-        Ok(User::from_uid(Uid::from_raw(uid))?.map(Self::from))
+        User::from_uid(Uid::from_raw(uid))?
+            .map(Self::new)
+            .transpose()
     }
 
-    /// What a process needs to become this account, groups included.
-    pub fn identity(&self) -> io::Result<Identity> {
-        let name = CString::new(self.name.as_str())?;
-        let groups = getgrouplist(&name, nix::unistd::Gid::from_raw(self.gid))?;
-        let groups = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
-        Ok(Identity {
+    /// What a process needs to become this account.
+    pub fn identity(&self) -> Identity {
+        Identity {
             uid: self.uid,
             gid: self.gid,
-            groups,
-        })
+            groups: self.groups.clone(),
+        }
     }
 
     /// The variables that say whose a process is.
@@ -59,21 +60,21 @@ impl Account {
             ("SHELL", self.shell.as_os_str()),
         ]
     }
-}
 
-impl From<User> for Account {
-    fn from(user: User) -> Self {
-        let shell = if user.shell.as_os_str().is_empty() {
-            PathBuf::from(paths::SHELL)
-        } else {
-            user.shell
+    fn new(user: User) -> io::Result<Self> {
+        let name = CString::new(user.name.as_str())?;
+        let groups = getgrouplist(&name, user.gid)?;
+        let shell = match user.shell.as_os_str().is_empty() {
+            true => PathBuf::from(paths::SHELL),
+            false => user.shell,
         };
-        Self {
+        Ok(Self {
             name: user.name,
             uid: user.uid.as_raw(),
             gid: user.gid.as_raw(),
+            groups: groups.into_iter().map(Gid::as_raw).collect(),
             home: user.dir,
             shell,
-        }
+        })
     }
 }

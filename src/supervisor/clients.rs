@@ -57,6 +57,8 @@ struct Client {
     uid: u32,
     input: Vec<u8>,
     output: Vec<u8>,
+    /// It will send no more.
+    ended: bool,
     state: State,
     deadline: Moment,
 }
@@ -171,6 +173,7 @@ impl Clients {
             uid,
             input: Vec::new(),
             output: Vec::new(),
+            ended: false,
             state: State::Asking,
             deadline: now + PATIENCE,
         };
@@ -207,7 +210,7 @@ impl Clients {
     }
 
     /// Ends the connections whose time is over.
-    pub fn expire(&mut self, _poll: &Poll, now: Moment) {
+    pub fn expire(&mut self, now: Moment) {
         self.clients.retain(|_, client| client.deadline > now);
     }
 
@@ -232,7 +235,7 @@ impl Clients {
                     client.output = line(&answer);
                     client.state = State::Answering(true);
                 }
-                None => {}
+                None => keep = !client.ended,
             }
         }
         if let State::Answering(last) = client.state {
@@ -273,7 +276,10 @@ impl Client {
         let mut taken = 0;
         while taken < TURN && self.input.len() <= MAX_REQUEST {
             match self.stream.read(&mut chunk) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(0) => {
+                    self.ended = true;
+                    return Ok(());
+                }
                 Ok(count) => {
                     taken += count;
                     self.input

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -15,11 +15,11 @@ use super::access::Access;
 use super::accounts::Account;
 use super::clients::Clients;
 use super::notify;
-use super::outbox::Order;
 use super::places::{self, Change, Places};
 use super::poll::{Poll, Token};
 use super::process::{Owner, Process};
 use super::reconcile::{Key, Kind};
+use super::reload::access;
 use super::requests::Waiting;
 use super::saved::Saved;
 use super::worker::Worker;
@@ -29,9 +29,7 @@ use crate::paths;
 use crate::time::{Clock, Moment};
 
 /// A worker that is not ready by then holds up the others' "ready" no longer.
-const START_PATIENCE: Duration = Duration::from_secs(30);
-/// What a worker gets beyond the grace of its commands to save and end.
-const STOP_MARGIN: Duration = Duration::from_secs(5);
+pub const START_PATIENCE: Duration = Duration::from_secs(30);
 /// Two descriptors a worker: enough for thousands of users.
 const WANTED_FILES: u64 = 65_536;
 
@@ -67,11 +65,11 @@ pub struct Daemon {
     pub(super) saved: Saved,
     pub(super) phase: Phase,
     signals: SignalFd,
-    places: Places,
-    roles: Roles,
-    next_id: u64,
+    pub(super) places: Places,
+    pub(super) roles: Roles,
+    pub(super) next_id: u64,
     /// The limit of open files as it was: what workers get.
-    files: (u64, u64),
+    pub(super) files: (u64, u64),
     marks: Marks,
 }
 
@@ -85,20 +83,18 @@ struct Marks {
 
 /// Which watched place is what.
 #[derive(Debug, Default)]
-struct Roles {
-    tables: Vec<(usize, Kind)>,
+pub struct Roles {
+    pub tables: Vec<(usize, Kind)>,
     /// Files whose change asks for a new look at all users.
-    users: Vec<(usize, std::ffi::OsString)>,
+    pub users: Vec<(usize, std::ffi::OsString)>,
 }
 
 impl Daemon {
     /// Everything but the tables: signals are blocked, directories watched, the
     /// socket is served from `clients`.
     pub fn new(config: Config, config_file: Option<PathBuf>, clients: Clients) -> io::Result<Self> {
-        let mask: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]
-            .into_iter()
-            .collect();
-        mask.thread_block()?;
+        let mask = block_signals()?;
+        crate::sys::process::keep_exit_statuses()?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let euid = nix::unistd::geteuid().as_raw();
         let me = Account::by_uid(euid)?
@@ -193,187 +189,8 @@ impl Daemon {
         self.flush();
         self.end_overdue();
         self.answer_waiting();
-        self.clients.expire(&self.poll, self.clock.now());
+        self.clients.expire(self.clock.now());
         self.advance();
-    }
-
-    fn changed(&mut self, changes: Vec<Change>) {
-        let mut users = false;
-        for change in changes {
-            let place = match &change {
-                Change::Entry(place, ..) | Change::Whole(place) => *place,
-            };
-            let kind = self
-                .roles
-                .tables
-                .iter()
-                .find(|(at, _)| *at == place)
-                .map(|(_, kind)| *kind);
-            match (&change, kind) {
-                (Change::Entry(_, name, how), Some(kind)) => self.look(kind, name, *how),
-                (Change::Whole(_), Some(kind)) => self.scan(kind, false),
-                _ => {}
-            }
-            users |= self.roles.users.iter().any(|(at, file)| match &change {
-                Change::Entry(_, name, _) => *at == place && file == name,
-                Change::Whole(_) => *at == place,
-            });
-        }
-        if users && !self.config.personal {
-            self.access = access(&self.config);
-            self.scan(Kind::Spool, false);
-        }
-    }
-
-    /// All tables; `first` when the daemon starts.
-    fn scan_all(&mut self, first: bool) {
-        for (_, kind) in self.roles.tables.clone() {
-            if first {
-                match kind {
-                    Kind::System => log::info!("loading system tables"),
-                    Kind::Spool | Kind::Personal => log::info!("loading user tables"),
-                }
-            }
-            self.scan(kind, true);
-        }
-    }
-
-    fn reload(&mut self) {
-        log::info!("reloading configuration and tables");
-        notify::reloading();
-        let loaded = match self.config.personal {
-            true => Config::load_personal(self.config_file.as_deref()),
-            false => Config::load(self.config_file.as_deref()),
-        };
-        match loaded {
-            Ok((config, warnings)) => {
-                warnings.iter().for_each(|warning| log::warn!("{warning}"));
-                self.reconfigure(config);
-            }
-            Err(error) => {
-                for line in error.to_string().lines() {
-                    log::error!("{line}");
-                }
-                log::error!("the configuration stays as it was");
-            }
-        }
-        self.places.verify();
-        self.access = access(&self.config);
-        self.scan_all(false);
-        if !self.is_starting() {
-            self.phase = Phase::Reloading(self.clock.now() + START_PATIENCE);
-        }
-    }
-
-    /// Takes over what can change while it runs.
-    fn reconfigure(&mut self, new: Config) {
-        let old = std::mem::replace(&mut self.config, new);
-        let fixed = [
-            ("lockfile_dir", old.lockfile_dir != self.config.lockfile_dir),
-            (
-                "lockfile_name",
-                old.lockfile_name != self.config.lockfile_name,
-            ),
-            (
-                "control_socket",
-                old.control_socket != self.config.control_socket,
-            ),
-            ("state_dir", old.state_dir != self.config.state_dir),
-            ("log", old.log != self.config.log),
-            (
-                "syslog_socket",
-                old.syslog_socket != self.config.syslog_socket,
-            ),
-        ];
-        for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
-            log::warn!("`{key}` has changed; that takes effect at the next start");
-        }
-        self.config.lockfile_dir = old.lockfile_dir;
-        self.config.lockfile_name = old.lockfile_name;
-        self.config.control_socket = old.control_socket;
-        self.config.state_dir = old.state_dir;
-        self.config.log = old.log;
-        self.config.syslog_socket = old.syslog_socket;
-        if (&old.system_table_dir, &old.user_table_dir)
-            != (&self.config.system_table_dir, &self.config.user_table_dir)
-        {
-            // Nothing of the old directories is served from here on.
-            let keys: Vec<Key> = self.workers.keys().cloned().collect();
-            keys.iter().for_each(|key| self.dismiss(key));
-        }
-        self.roles = Roles::watch(&self.config, &mut self.places);
-        let keys: Vec<Key> = self.workers.keys().cloned().collect();
-        for key in keys {
-            let Some(owner) = self.workers.get(&key).map(|worker| worker.owner.clone()) else {
-                continue;
-            };
-            let settings = self.settings(&owner);
-            if let Some(worker) = self.workers.get_mut(&key) {
-                worker.configure(settings);
-            }
-        }
-    }
-
-    fn stop(&mut self) {
-        if self.phase == Phase::Stopping {
-            log::warn!("told to stop again; ending the workers at once");
-            self.leaving.iter().for_each(|(_, process)| process.kill());
-            return;
-        }
-        log::info!("stopping service");
-        notify::stopping();
-        self.phase = Phase::Stopping;
-        let keys: Vec<Key> = self.workers.keys().cloned().collect();
-        keys.iter().for_each(|key| self.dismiss(key));
-    }
-
-    /// Ends the worker of `key`; its process may finish what runs.
-    pub fn dismiss(&mut self, key: &Key) {
-        let Some(mut worker) = self.workers.remove(key) else {
-            return;
-        };
-        log::debug!("ending the worker of {}", worker.label());
-        let Some(mut process) = worker.process.take() else {
-            return;
-        };
-        let now = self.clock.now();
-        process.outbox.push(Order::Stop);
-        process.stop_until = Some(now + self.config.stop_grace + STOP_MARGIN);
-        // Queued loads are moot; what cannot be sent now is not sent at all.
-        worker.process = Some(process);
-        worker.flush(&self.saved, now);
-        if let Some(process) = worker.process.take() {
-            self.leaving.push((worker.owner, process));
-        }
-    }
-
-    /// Starts every worker whose time has come.
-    fn start_due(&mut self) {
-        let now = self.clock.now();
-        for worker in self.workers.values_mut() {
-            if worker.process.is_some() || worker.restart.is_none_or(|at| at > now) {
-                continue;
-            }
-            let id = self.next_id;
-            self.next_id += 1;
-            let started = Process::start(id, &worker.owner, self.files, now).and_then(|process| {
-                self.poll.add(process.channel(), Token::Channel(id))?;
-                self.poll.add(process.pidfd(), Token::Exit(id))?;
-                Ok(process)
-            });
-            match started {
-                Ok(process) => {
-                    log::debug!("worker of {} has pid {}", worker.label(), process.pid());
-                    let resume = self.saved.exists(&worker.owner);
-                    worker.adopt(process, resume);
-                }
-                Err(error) => {
-                    let pause = worker.failed(Duration::ZERO, now);
-                    let who = worker.label();
-                    log::error!("cannot start the worker of {who}: {error}; again in {pause:?}");
-                }
-            }
-        }
     }
 
     fn flush(&mut self) {
@@ -382,22 +199,6 @@ impl Daemon {
             let behind = worker.flush(&self.saved, now);
             if let Some(process) = &mut worker.process {
                 process.wait_for_room(behind, &self.poll);
-            }
-        }
-    }
-
-    fn end_overdue(&mut self) {
-        let now = self.clock.now();
-        let serving = self
-            .workers
-            .values_mut()
-            .filter_map(|worker| worker.process.as_mut());
-        let leaving = self.leaving.iter_mut().map(|(_, process)| process);
-        for process in serving.chain(leaving) {
-            if let Some(why) = process.overdue(now) {
-                log::error!("killing worker {}: {why}", process.pid());
-                process.kill();
-                process.forgive();
             }
         }
     }
@@ -476,7 +277,8 @@ impl Daemon {
 }
 
 impl Roles {
-    fn watch(config: &Config, places: &mut Places) -> Self {
+    /// Watches what `config` names.
+    pub fn watch(config: &Config, places: &mut Places) -> Self {
         let mut roles = Self::default();
         if let Some(dir) = &config.system_table_dir {
             roles.tables.push((places.add(dir), Kind::System));
@@ -490,8 +292,11 @@ impl Roles {
             .tables
             .push((places.add(&config.user_table_dir), kind));
         if !config.personal {
-            let passwd = PathBuf::from(paths::PASSWD);
-            for file in [&config.allowed_users, &config.denied_users, &passwd] {
+            let lists = [
+                config.allowed_users.as_path(),
+                config.denied_users.as_path(),
+            ];
+            for file in lists.into_iter().chain(paths::ACCOUNTS.map(Path::new)) {
                 let (dir, name) = places::split(file);
                 roles.users.push((places.add(dir), name.to_owned()));
             }
@@ -500,12 +305,13 @@ impl Roles {
     }
 }
 
-fn access(config: &Config) -> Access {
-    if config.personal {
-        Access::everyone()
-    } else {
-        Access::read(config)
-    }
+/// From here on the signals wait until the loop reads them: one that comes
+/// during the start ends the daemon in good order, too.
+pub fn block_signals() -> io::Result<SigSet> {
+    let ours = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+    let mask: SigSet = ours.into_iter().collect();
+    mask.thread_block()?;
+    Ok(mask)
 }
 
 /// Raises the soft limit of open files for the supervisor alone; the limit as

@@ -1,13 +1,99 @@
-//! What workers say, and how they end.
+//! Workers' lives: how they start, what they say, how they end.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, Phase};
+use super::notify;
+use super::outbox::Order;
+use super::poll::Token;
 use super::process::{Owner, Process, Word};
-use super::worker::label;
+use super::reconcile::Key;
+use super::worker::{Worker, label};
 use crate::time::Moment;
 
+/// What a worker gets beyond the grace of its commands to save and end.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
+
 impl Daemon {
+    pub(super) fn stop(&mut self) {
+        if self.phase == Phase::Stopping {
+            log::warn!("told to stop again; ending the workers at once");
+            self.leaving.iter().for_each(|(_, process)| process.kill());
+            return;
+        }
+        log::info!("stopping service");
+        notify::stopping();
+        self.phase = Phase::Stopping;
+        let keys: Vec<Key> = self.workers.keys().cloned().collect();
+        keys.iter().for_each(|key| self.dismiss(key));
+    }
+
+    /// Ends the worker of `key`; its process may finish what runs.
+    pub fn dismiss(&mut self, key: &Key) {
+        let Some(mut worker) = self.workers.remove(key) else {
+            return;
+        };
+        log::debug!("ending the worker of {}", worker.label());
+        let Some(mut process) = worker.process.take() else {
+            return;
+        };
+        let now = self.clock.now();
+        process.outbox.push(Order::Stop);
+        process.stop_until = Some(now + self.config.stop_grace + STOP_MARGIN);
+        // Queued loads are moot; what cannot be sent now is not sent at all.
+        worker.process = Some(process);
+        worker.flush(&self.saved, now);
+        if let Some(process) = worker.process.take() {
+            self.leaving.push((worker.owner, process));
+        }
+    }
+
+    /// Starts every worker whose time has come.
+    pub(super) fn start_due(&mut self) {
+        let now = self.clock.now();
+        for worker in self.workers.values_mut() {
+            if worker.process.is_some() || worker.restart.is_none_or(|at| at > now) {
+                continue;
+            }
+            let id = self.next_id;
+            self.next_id += 1;
+            let started = Process::start(id, &worker.owner, self.files, now).and_then(|process| {
+                self.poll.add(process.channel(), Token::Channel(id))?;
+                self.poll.add(process.pidfd(), Token::Exit(id))?;
+                Ok(process)
+            });
+            match started {
+                Ok(process) => {
+                    log::debug!("worker of {} has pid {}", worker.label(), process.pid());
+                    let resume = self.saved.exists(&worker.owner);
+                    worker.adopt(process, resume);
+                }
+                Err(error) => {
+                    let pause = worker.failed(Duration::ZERO, now);
+                    let who = worker.label();
+                    log::error!("cannot start the worker of {who}: {error}; again in {pause:?}");
+                }
+            }
+        }
+    }
+
+    pub(super) fn end_overdue(&mut self) {
+        let now = self.clock.now();
+        let serving = self
+            .workers
+            .values_mut()
+            .filter_map(|worker| worker.process.as_mut());
+        let leaving = self.leaving.iter_mut().map(|(_, process)| process);
+        for process in serving.chain(leaving) {
+            if let Some(why) = process.overdue(now) {
+                log::error!("killing worker {}: {why}", process.pid());
+                process.kill();
+                process.forgive();
+            }
+        }
+    }
+
     /// The process of this number, and whose it is.
     fn process(&mut self, id: u64) -> Option<(&Owner, &mut Process)> {
         let serving = self
@@ -42,7 +128,7 @@ impl Daemon {
         }
         for word in words {
             match word {
-                Word::Ready => self.is_ready(&owner),
+                Word::Ready => log::debug!("the worker of {} is ready", label(&owner)),
                 Word::Loaded {
                     table,
                     lines,
@@ -73,17 +159,21 @@ impl Daemon {
         }
     }
 
-    fn is_ready(&mut self, owner: &Owner) {
-        log::debug!("the worker of {} is ready", label(owner));
-        self.saved.remove(owner);
-    }
-
     fn keep(&mut self, owner: &Owner, events: u64, memory: OwnedFd) {
         match self.saved.keep(owner, memory) {
-            Ok(()) => log::info!(
-                "saved {events} events of {} for the next start",
-                label(owner)
-            ),
+            Ok(()) => {
+                let who = label(owner);
+                log::info!("saved {events} events of {who} for the next start");
+                // The next one may have started before this one had ended.
+                let next = |worker: &&mut Worker| {
+                    (&worker.owner.name, worker.owner.system) == (&owner.name, owner.system)
+                };
+                for worker in self.workers.values_mut().filter(next) {
+                    if let Some(process) = &mut worker.process {
+                        process.outbox.push(Order::Resume);
+                    }
+                }
+            }
             Err(error) => {
                 log::error!(
                     "{events} events of {} are lost: cannot save: {error}",

@@ -7,8 +7,9 @@
 //!
 //! ```text
 //!  tables, access, accounts   what may be served, and whose it is
-//!  reconcile                  files and directories -> workers
+//!  reconcile, reload          files and directories -> workers
 //!  worker, process, outbox    one owner's worker, its process, what it is told
+//!  life                       how workers start and end
 //!  clients, requests, spool   the control socket
 //!  daemon                     the loop
 //! ```
@@ -30,6 +31,7 @@ mod places;
 mod poll;
 mod process;
 mod reconcile;
+mod reload;
 mod requests;
 mod saved;
 pub mod spool;

@@ -28,11 +28,6 @@ pub fn stopping() {
     ]);
 }
 
-/// A line for `systemctl status`.
-pub fn status(text: &str) {
-    tell(&[NotifyState::Status(text)]);
-}
-
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         log::warn!("cannot tell the service manager: {error}");

@@ -31,6 +31,7 @@ pub struct Outbox {
     queue: VecDeque<Order>,
     loads: BTreeMap<String, Loads>,
     asked: u32,
+    resumed: bool,
 }
 
 /// Loads of one table: how many were sent, and how many answered.
@@ -64,6 +65,7 @@ impl Outbox {
         match self.queue.pop_front() {
             Some(Order::Load(table)) => self.loads.entry(table).or_default().sent += 1,
             Some(Order::Status) => self.asked += 1,
+            Some(Order::Resume) => self.resumed = true,
             _ => {}
         }
     }
@@ -71,6 +73,11 @@ impl Outbox {
     /// What came next is not to be sent after all.
     pub fn skip(&mut self) {
         self.queue.pop_front();
+    }
+
+    /// Whether saved work was sent since this was asked last.
+    pub fn take_resumed(&mut self) -> bool {
+        std::mem::take(&mut self.resumed)
     }
 
     /// The worker says it loaded a table. False: nobody asked.

@@ -1,4 +1,9 @@
 //! One worker process: its start, its channel, its end.
+//!
+//! Every worker has a session of its own. On kernels with sched_autogroup the
+//! scheduler shares the processors between sessions before it shares them
+//! between processes, so one user's commands, however many, leave the others
+//! their part; nice values would have to be guessed.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -101,7 +106,7 @@ impl Process {
         };
         command.env_remove("NOTIFY_SOCKET");
         if let Some(account) = &owner.account {
-            spawn.identity = Some(account.identity()?);
+            spawn.identity = Some(account.identity());
             spawn.umask = Some(0o022);
             // Root's own table keeps the daemon's environment, as it did in incron.
             if account.uid != 0 {

@@ -124,12 +124,13 @@ impl Daemon {
     pub fn look(&mut self, kind: Kind, name: &OsStr, how: How) {
         let text = name.to_string_lossy().into_owned();
         let key = self.key(kind, &text);
-        let known = self
-            .workers
-            .get(&key)
-            .and_then(|worker| worker.tables.get(&text));
-        let sent = known.and_then(|table| table.version);
-        let known = known.is_some();
+        let worker = self.workers.get(&key);
+        let table = worker.and_then(|worker| worker.tables.get(&text));
+        let known = table.is_some();
+        let same = |found: &Candidate| {
+            worker.is_some_and(|worker| worker.owner == found.owner)
+                && table.and_then(|table| table.version) == Some(found.version)
+        };
         let what = match kind {
             Kind::Spool => format!("table for user {text}"),
             Kind::System => format!("system table {text}"),
@@ -138,7 +139,7 @@ impl Daemon {
         match self.assess(kind, name, how) {
             Ok(candidate) => {
                 // An install of ours has sent it already.
-                if known && how != How::Written && sent == Some(candidate.version) {
+                if how != How::Written && same(&candidate) {
                     return;
                 }
                 match (self.is_starting(), known, kind) {

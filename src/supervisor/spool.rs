@@ -8,10 +8,7 @@ use std::path::Path;
 /// Puts `text` in place of `dir/name`, so that a reader, or a crash, meets the
 /// old table or the new one and nothing in between. On disk when it returns.
 pub fn install(dir: &Path, name: &str, text: &[u8]) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     // The dot keeps it from being taken for a table; one writer at a time, by
     // the lock, so what is there is a leftover.
     let fresh = dir.join(format!(".{name}.new"));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::clients::Clients;
-use super::daemon::Daemon;
+use super::daemon::{Daemon, block_signals};
 use super::daemonize::{Side, Starter, detach};
 use super::lock::{Lock, terminate_holder};
 use super::{check, cli, logging};
@@ -113,11 +113,12 @@ fn worker(channel: RawFd, cwd: Option<&Path>) -> ExitCode {
     }
 }
 
+/// incron's messages, where incron wrote them.
 fn kill(config: &Config) -> Exit {
-    println!("attempting to terminate a running instance of incrond...");
+    eprintln!("attempting to terminate a running instance of incrond...");
     match terminate_holder(&config.lock_file()) {
         Ok(true) => {
-            println!("the instance notified, going down");
+            eprintln!("the instance notified, going down");
             Exit::Success
         }
         Ok(false) => {
@@ -143,6 +144,9 @@ fn serve(config: Config, file: Option<PathBuf>, foreground: bool) -> Exit {
             Err(error) => return complain(&format!("cannot go to the background: {error}")),
         },
     };
+    if let Err(error) = block_signals() {
+        eprintln!("incrond: cannot block signals: {error}");
+    }
     if let Err(error) = logging::start(&logging::choice(&config)) {
         eprintln!("incrond: {error}");
     }

@@ -135,7 +135,13 @@ impl Worker {
             ..
         } = self;
         let Some(process) = process else { return false };
-        process.flush(now, |order| packet(order, owner, settings, tables, saved))
+        let behind = process.flush(now, |order| packet(order, owner, settings, tables, saved));
+        // Kept until the worker is known to have it: one that dies before is
+        // followed by one that gets it again.
+        if process.ready && process.outbox.take_resumed() {
+            saved.remove(owner);
+        }
+        behind
     }
 
     /// For log lines: `system` or `user alice`.

@@ -4,7 +4,13 @@ use super::*;
 use proptest::prelude::*;
 
 fn context() -> EventContext<'static> {
-    EventContext { host: "h", table: "t", line: 3, key: "k", seq: 9 }
+    EventContext {
+        host: "h",
+        table: "t",
+        line: 3,
+        key: "k",
+        seq: 9,
+    }
 }
 
 fn event(watch: &[u8], name: &[u8]) -> Event {
