@@ -140,6 +140,18 @@ fn published_lines() {
     );
 }
 
+#[test]
+fn keywords_in_substitutions() {
+    check(
+        "handle \"$(echo case)\" \"$(echo esac; echo $#)\"",
+        "/w",
+        "ab",
+        "handle <case> <esac\nab>\n",
+    );
+    let text = "handle \"$(if true; then case $# in (x) ;; *) echo $# ;; esac; fi)\"";
+    check(text, "/w", "a  b", "handle <a  b>\n");
+}
+
 /// What authors wrap in a shell of their own works for any name, and is no code there.
 #[test]
 fn shells_in_commands() {
