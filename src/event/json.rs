@@ -234,6 +234,12 @@ fn bytes(json: &mut String, name: &str, raw: &str, value: &[u8]) {
 /// A JSON string: quotes, backslashes and control characters escaped.
 fn push_string(json: &mut String, text: &str) {
     json.push('"');
+    let special = |b: u8| b < 0x20 || matches!(b, b'"' | b'\\' | 0x7f);
+    if !text.bytes().any(special) {
+        json.push_str(text);
+        json.push('"');
+        return;
+    }
     let mut start = 0;
     for (i, byte) in text.bytes().enumerate() {
         let escape = match byte {

@@ -29,7 +29,7 @@ use crate::time::Moment;
 /// Descriptors looked at in one call of `process`.
 const EVENTS: usize = 64;
 /// Pipes made in advance.
-const SPARE_PIPES: usize = 4;
+const SPARE_PIPES: usize = 2;
 /// Pipes still read after their run; beyond that the oldest is closed.
 const MAX_LEFT: usize = 256;
 /// Pause before epoll is asked again to watch what it refused.
@@ -369,6 +369,7 @@ impl Runner {
 
     /// Prepares what the next start needs (pipes), while nothing is urgent.
     pub fn prepare(&mut self) {
+        self.spawner.prepare();
         while self.spare.len() < SPARE_PIPES {
             // Where none can be made now, `start` tries again, and reports.
             let Ok(pipe) = Pipe::new() else { return };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::diagnostics::{Reporter, Span, nearest, quoted};
+use super::diagnostics::{Reporter, Span, quoted};
 use super::option_choices as choices;
 use super::option_values::{self as values, Wrong};
 use super::unsupported::{self, Feature};
@@ -77,7 +77,7 @@ impl OptionWords {
     pub fn set(&mut self, name: &[u8], value: &[u8], span: Span, report: &mut Reporter) {
         let text = std::str::from_utf8(name).unwrap_or_default();
         let Some(name) = NAMES.iter().copied().find(|n| *n == text) else {
-            let help = match nearest(text, NAMES.iter().copied()) {
+            let help = match report.nearest(text, NAMES.iter().copied()) {
                 Some(near) => format!("did you mean `{near}=`?"),
                 None => "incrontab(5) lists the options".into(),
             };
