@@ -48,7 +48,6 @@ impl Programs {
             table: "t",
             line: 1,
             key: "k",
-            seq: 1,
         };
         event.variables(&context, &mut variables);
         let path = format!("{}:/usr/bin:/bin", self.dir.path().display());
@@ -77,6 +76,7 @@ fn event(watch: &str, name: &str, mask: Mask) -> Event {
         time: SystemTime::UNIX_EPOCH,
         origin: Origin::Kernel,
         actor: None,
+        seq: 1,
         labels: None,
     }
 }
@@ -355,7 +355,6 @@ fn the_manual_has_every_field() {
         table: "t",
         line: 1,
         key: "k",
-        seq: 1,
     };
     let json: serde_json::Value = serde_json::from_str(&full.to_json(&context)).expect("an object");
     for field in json.as_object().expect("an object").keys() {

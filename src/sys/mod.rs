@@ -8,6 +8,7 @@ mod fd;
 mod identity;
 pub mod inotify;
 pub(crate) mod memory;
+pub(crate) mod pipe;
 pub mod process;
 mod socket;
 pub mod spawn;

@@ -274,9 +274,9 @@ impl OptionWords {
         );
         refuse(
             "max-wait",
-            o.settle.is_zero() || o.max_wait.is_some_and(|w| w < o.settle),
-            "`max-wait=` must be at least `settle=`",
-            "give both: `settle=2s,max-wait=20s`",
+            (o.settle.is_zero() && o.batch.is_none()) || o.max_wait.is_some_and(|w| w < o.settle),
+            "`max-wait=` bounds `settle=` or `batch=`, and is no shorter than `settle=`",
+            "give both: `settle=2s,max-wait=20s`, or `batch=100,max-wait=5s`",
         );
         refuse(
             "kill-after",

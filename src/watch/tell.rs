@@ -255,6 +255,10 @@ impl Inotify {
             let event = match &last {
                 Some(e) if e.mask == mask => Rc::clone(e),
                 _ => Rc::new(Event {
+                    seq: {
+                        self.seq += 1;
+                        self.seq
+                    },
                     mask,
                     watch: news.place.path(r, &self.tree),
                     name: OsStr::from_bytes(news.name).to_owned(),

@@ -67,16 +67,6 @@ impl Lines {
         self.by_id.get(&id)
     }
 
-    /// All served lines, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (LineId, &Served)> {
-        self.by_id.iter().map(|(id, served)| (*id, served))
-    }
-
-    /// Names of the tables.
-    pub fn table_names(&self) -> impl Iterator<Item = &str> {
-        self.tables.keys().map(|name| &**name)
-    }
-
     /// How many lines are served.
     pub fn len(&self) -> usize {
         self.by_id.len()
@@ -203,7 +193,6 @@ impl Served {
             table: &self.table,
             line: self.line.number,
             key: self.key(),
-            seq: self.events,
         }
     }
 
