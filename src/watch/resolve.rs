@@ -142,7 +142,11 @@ impl Inotify {
         };
         let follow = !root.key.flags.intersects(Mask::DONT_FOLLOW);
         let only_dir = root.key.flags.intersects(Mask::ONLYDIR);
-        let leaf_mask = if only_dir { GOES | COMES } else { root.leaf_mask() };
+        let leaf_mask = if only_dir {
+            GOES | COMES
+        } else {
+            root.leaf_mask()
+        };
         let mut todo = components(root.written());
         let mut links = 0;
         walk.path.clear();
@@ -181,7 +185,7 @@ impl Inotify {
             };
             let stat = match sys::stat(fd.as_fd(), c"") {
                 Ok(stat) => stat,
-                Err(_) => return End::Nothing
+                Err(_) => return End::Nothing,
             };
             walk.trail.push(stat.identity());
             if stat.kind() == libc::S_IFLNK && (!last || follow) {
@@ -352,7 +356,8 @@ impl Inotify {
             return;
         }
         let owner = Owner::File(id);
-        let Some(thing) = self.look(id, leaf_wd, dir.as_fd(), (name, stat.kind()), (how, None)) else {
+        let Some(thing) = self.look(id, leaf_wd, dir.as_fd(), (name, stat.kind()), (how, None))
+        else {
             return;
         };
         self.tell_found(id, Place::Root, owner, b"", thing, how, out);
