@@ -117,11 +117,7 @@ fn defaults(text: &str) -> Vec<String> {
 }
 
 fn read_conf(text: &str) -> incron::config::Parsed {
-    incron::config::parse(
-        Path::new("etc/incron.conf"),
-        text.as_bytes(),
-        Config::default(),
-    )
+    incron::config::parse(Path::new("etc/incron.conf"), text.as_bytes())
 }
 
 #[test]
