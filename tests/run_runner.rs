@@ -259,10 +259,38 @@ fn output_goes_where_the_table_says() {
     discarded.output = Output::Discard;
     let done = the.run(&discarded);
     assert_eq!((done.outcome, done.lines.len()), (Outcome::Exited(4), 0));
-    let mut bad = sh("echo x");
-    bad.output = Output::File(dir.path().to_owned());
-    let error = the.start(&bad).unwrap_err();
-    assert!(error.to_string().contains("output=") && error.to_string().contains("directory"));
+    // Whoever opens it, root's worker or the command's own user: what is no
+    // regular file is refused, and a link is not followed.
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = |name: &str| dir.path().join(name);
+    nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::set_permissions(path("fifo"), fs::Permissions::from_mode(0o666)).unwrap();
+    std::os::unix::fs::symlink(&log, path("link")).unwrap();
+    let nobody = Identity {
+        uid: 65534,
+        gid: 65534,
+        groups: vec![],
+    };
+    for identity in [None, root().then_some(nobody)] {
+        for name in [
+            dir.path().to_owned(),
+            path("fifo"),
+            path("link"),
+            "relative".into(),
+        ] {
+            let mut bad = sh("echo x");
+            bad.identity = identity.clone();
+            bad.output = Output::File(name.clone());
+            let error = the.start(&bad).unwrap_err();
+            let expected = format!("cannot run /bin/sh: output={}: it is ", name.display());
+            let says = error.to_string();
+            assert!(
+                says.starts_with(&expected) || says.ends_with("directory"),
+                "{says}"
+            );
+        }
+    }
+    assert_eq!(fs::read_to_string(&log).unwrap(), "out\nerr\nout\nerr\n");
 }
 
 #[test]

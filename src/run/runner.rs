@@ -11,7 +11,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::unistd::geteuid;
 
 use super::capture::{Capture, Keep};
 use super::error::StartError;
@@ -94,7 +96,7 @@ impl Runner {
     }
 
     /// Starts a command in its own process group; its pid. Returns when it
-    /// executes.
+    /// executes. Numbers of `run` from 1 << 61 on are used by streams and mailers.
     ///
     /// Errors hold a [`StartError`]; nothing was started then. Where no pipe can
     /// be made for its output, the command runs and its output is discarded.
@@ -122,8 +124,8 @@ impl Runner {
         now: Moment,
     ) -> io::Result<i32> {
         let (pipe, file) = self.open_output(job)?;
-        let append = match (&job.output, &job.identity) {
-            (Output::File(path), Some(_)) => Some(path.as_path()),
+        let append = match &job.output {
+            Output::File(path) if file.is_none() => Some(path.as_path()),
             _ => None,
         };
         let output = match (&pipe, &file) {
@@ -188,9 +190,12 @@ impl Runner {
     fn open_output(&mut self, job: &Job) -> io::Result<(Option<Pipe>, Option<OwnedFd>)> {
         match &job.output {
             Output::Discard => Ok((None, None)),
-            Output::File(path) if job.identity.is_none() => {
-                let root = nix::unistd::geteuid().is_root();
-                let file = file::open_append(path, root)
+            Output::File(path) if path.is_relative() => {
+                let reason = "it is not an absolute path".to_owned();
+                Err(StartError::output(job, Errno::EINVAL, reason).into())
+            }
+            Output::File(path) if job.identity.is_none() && geteuid().is_root() => {
+                let file = file::open_append(path, job.umask.unwrap_or(0))
                     .map_err(|(errno, reason)| StartError::output(job, errno, reason))?;
                 Ok((None, Some(above_stdio(file)?)))
             }

@@ -120,13 +120,18 @@ pub fn signal_group(pid: i32, pidfd: BorrowedFd<'_>, number: c_int) -> io::Resul
 }
 
 /// Undoes an inherited `SIGCHLD = SIG_IGN`, under which the kernel would throw
-/// the exit status of every command away.
+/// the exit status of every command away. A handler stays.
 pub fn keep_exit_statuses() -> io::Result<()> {
-    // SAFETY: SIG_DFL installs no code of ours.
-    let result = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-    if result == libc::SIG_ERR {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
+    // SAFETY: sigaction is plain data; all zeroes is a valid value of it.
+    let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: only reads the present action into `old`.
+    let result = unsafe { libc::sigaction(libc::SIGCHLD, std::ptr::null(), &mut old) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
     }
+    if old.sa_sigaction == libc::SIG_IGN {
+        // SAFETY: SIG_DFL installs no code of ours.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    }
+    Ok(())
 }
