@@ -61,11 +61,7 @@ impl Findings<'_> {
     fn everything(&mut self) {
         let euid = nix::unistd::geteuid().as_raw();
         if let Some(dir) = &self.config.system_table_dir {
-            let rule = Rule {
-                owners: owners(0, euid),
-                one_name: false,
-                links: true,
-            };
+            let rule = Rule::system(euid);
             if let Err(why) = tables::trusted_directory(dir, &rule.owners)
                 && dir.exists()
             {
@@ -75,11 +71,7 @@ impl Findings<'_> {
         }
         let dir = &self.config.user_table_dir;
         if self.config.personal {
-            let rule = Rule {
-                owners: owners(euid, 0),
-                one_name: false,
-                links: true,
-            };
+            let rule = Rule::personal(euid);
             self.directory(dir, false, |_| Ok(rule.clone()));
         } else {
             let access = Access::read(self.config);
@@ -175,17 +167,7 @@ fn user_rule(name: &str, access: &Access) -> Result<Rule, String> {
     access
         .check(name)
         .map_err(|why| format!("the user is not allowed to use incron: {why}"))?;
-    Ok(Rule {
-        owners: owners(account.uid, 0),
-        one_name: true,
-        links: false,
-    })
-}
-
-fn owners(first: u32, second: u32) -> Vec<u32> {
-    let mut owners = vec![first, second];
-    owners.dedup();
-    owners
+    Ok(Rule::spool(account.uid))
 }
 
 fn names(dir: &Path) -> std::io::Result<Vec<OsString>> {

@@ -18,6 +18,7 @@ use super::notify;
 use super::places::{self, Change, Places};
 use super::poll::{Poll, Token};
 use super::process::{Owner, Process};
+use super::rate::Rate;
 use super::reconcile::{Key, Kind};
 use super::reload::access;
 use super::requests::Waiting;
@@ -62,6 +63,7 @@ pub struct Daemon {
     pub(super) leaving: Vec<(Owner, Process)>,
     pub(super) clients: Clients,
     pub(super) waiting: Vec<Waiting>,
+    pub(super) rate: Rate,
     pub(super) saved: Saved,
     pub(super) phase: Phase,
     signals: SignalFd,
@@ -121,6 +123,7 @@ impl Daemon {
             leaving: Vec::new(),
             clients,
             waiting: Vec::new(),
+            rate: Rate::default(),
             signals,
             places,
             roles,
@@ -155,7 +158,9 @@ impl Daemon {
             Token::Places => self.places.read(&mut self.marks.changes)?,
             Token::Listener => self.clients.accept(&self.poll, self.clock.now()),
             Token::Client(id) => self.clients.ready(id, &self.poll, self.clock.now()),
-            Token::Channel(id) => self.hear(id),
+            Token::Channel(id) => {
+                self.hear(id);
+            }
             Token::Exit(id) => self.reap(id),
         }
         Ok(())

@@ -10,7 +10,7 @@
 //!  reconcile, reload          files and directories -> workers
 //!  worker, process, outbox    one owner's worker, its process, what it is told
 //!  life                       how workers start and end
-//!  clients, requests, spool   the control socket
+//!  clients, rate, requests, spool   the control socket
 //!  daemon                     the loop
 //! ```
 
@@ -30,6 +30,7 @@ mod outbox;
 mod places;
 mod poll;
 mod process;
+mod rate;
 mod reconcile;
 mod reload;
 mod requests;

@@ -58,17 +58,12 @@ struct Candidate {
 }
 
 impl Daemon {
-    /// The rule for tables that belong to `uid`, or to root.
+    /// The rule for tables that belong to `uid`.
     fn rule(&self, kind: Kind, uid: u32) -> Rule {
-        let mut owners = vec![if kind == Kind::System { 0 } else { uid }, 0];
-        if self.euid != 0 {
-            owners.insert(0, self.euid);
-        }
-        owners.dedup();
-        Rule {
-            owners,
-            one_name: kind == Kind::Spool,
-            links: kind != Kind::Spool,
+        match kind {
+            Kind::System => Rule::system(self.euid),
+            Kind::Spool => Rule::spool(uid),
+            Kind::Personal => Rule::personal(self.euid),
         }
     }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::accounts::Account;
 use super::clients::{Asked, refused};
-use super::daemon::Daemon;
+use super::daemon::{Daemon, Phase};
 use super::outbox::Order;
 use super::places::How;
 use super::reconcile::{Key, Kind};
@@ -65,7 +65,7 @@ impl Daemon {
         } in std::mem::take(&mut self.clients.requests)
         {
             let now = self.clock.now();
-            let reply = match self.obey(uid, request) {
+            let reply = match self.admit(uid, now).and_then(|()| self.obey(uid, request)) {
                 Ok(reply) => reply,
                 Err(answer) => Reply::Now(answer),
             };
@@ -79,6 +79,19 @@ impl Daemon {
                     });
                 }
             }
+        }
+    }
+
+    fn admit(&mut self, uid: u32, now: Moment) -> Result<(), Answer> {
+        if self.phase == Phase::Stopping {
+            return Err(refused("busy", "incrond is stopping"));
+        }
+        match self.rate.admit(uid, now) {
+            true => Ok(()),
+            false => Err(refused(
+                "busy",
+                "too many requests to incrond; wait a moment",
+            )),
         }
     }
 
@@ -168,10 +181,9 @@ impl Daemon {
 
     fn get(&self, account: &Account) -> Result<Answer, Answer> {
         let dir = &self.config.user_table_dir;
-        let rule = Rule {
-            owners: vec![account.uid, 0, self.euid],
-            one_name: !self.config.personal,
-            links: self.config.personal,
+        let rule = match self.config.personal {
+            true => Rule::personal(self.euid),
+            false => Rule::spool(account.uid),
         };
         let file = match tables::open(dir, OsStr::new(&self.file(account)), &rule) {
             Ok(opened) => opened.file,

@@ -15,4 +15,4 @@ pub mod spawn;
 pub use daemon::{Forked, fork_single_threaded};
 pub use fd::own_fd;
 pub use identity::{Identity, Spawn, pidfd_of, pidfd_open, spawn_worker};
-pub use socket::{accept, adopt_channel, receive_packet, send_packet};
+pub use socket::{accept, adopt_channel, receive_packet, receive_text, send_packet};
