@@ -21,8 +21,8 @@ use super::process::{Owner, Process};
 use super::rate::Rate;
 use super::reconcile::{Key, Kind};
 use super::reload::access;
-use super::requests::Waiting;
 use super::saved::Saved;
+use super::waiting::Waiting;
 use super::worker::Worker;
 use crate::config::Config;
 use crate::exit::Exit;
@@ -315,7 +315,10 @@ impl Roles {
 pub fn block_signals() -> io::Result<SigSet> {
     let ours = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
     let mask: SigSet = ours.into_iter().collect();
-    mask.thread_block()?;
+    let mut blocked = mask;
+    // Means only that a writer came while `is_being_written` looked.
+    blocked.add(Signal::SIGIO);
+    blocked.thread_block()?;
     Ok(mask)
 }
 

@@ -10,7 +10,7 @@
 //!  reconcile, reload          files and directories -> workers
 //!  worker, process, outbox    one owner's worker, its process, what it is told
 //!  life                       how workers start and end
-//!  clients, rate, requests, spool   the control socket
+//!  clients, rate, spool, requests, waiting   the control socket
 //!  daemon                     the loop
 //! ```
 
@@ -38,6 +38,7 @@ mod saved;
 pub mod spool;
 mod start;
 pub mod tables;
+mod waiting;
 mod worker;
 
 pub use start::main;

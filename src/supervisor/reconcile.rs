@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::accounts::Account;
@@ -16,6 +16,7 @@ use super::places::How;
 use super::process::Owner;
 use super::tables::{self, Refusal, Rule, Version};
 use super::worker::{TableFile, Worker};
+use crate::sys::is_being_written;
 use crate::worker::protocol::Settings;
 
 /// What a table directory holds.
@@ -102,7 +103,7 @@ impl Daemon {
             self.look(
                 kind,
                 &name,
-                if force { How::Written } else { How::Attributes },
+                if force { How::Again } else { How::Attributes },
             );
         }
     }
@@ -134,7 +135,7 @@ impl Daemon {
         match self.assess(kind, name, how) {
             Ok(candidate) => {
                 // An install of ours has sent it already.
-                if how != How::Written && same(&candidate) {
+                if !matches!(how, How::Written | How::Again) && same(&candidate) {
                     return;
                 }
                 match (self.is_starting(), known, kind) {
@@ -172,9 +173,6 @@ impl Daemon {
         if kind == Kind::Personal && !file.ends_with(".incron") {
             return Err(Rejection::PassedOver("its name does not end in .incron"));
         }
-        if how == How::Created && is_fresh(&dir.join(name)) {
-            return Err(Rejection::PassedOver("its writer has not closed it"));
-        }
         // Before the account is looked up: what is gone needs no name service.
         if std::fs::symlink_metadata(dir.join(name))
             .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
@@ -192,6 +190,11 @@ impl Daemon {
                 .map_err(|why| Rejection::Refused(format!("{}: {why}", dir.display())))?;
         }
         match tables::open(&dir, name, &rule) {
+            // Half a table must not be loaded, nor take the place of a whole
+            // one; the end of its writing is an event of its own.
+            Ok(opened) if how != How::Written && is_being_written(opened.file.as_fd()) => {
+                Err(Rejection::PassedOver("it is being written"))
+            }
             Ok(opened) => {
                 let table = TableFile {
                     dir,
@@ -302,12 +305,6 @@ impl Daemon {
             log: logging::choice(&self.config),
         }
     }
-}
-
-/// A new file of one name: whoever made it is about to write and close it, and
-/// half a table must not be loaded.
-fn is_fresh(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|file| file.is_file() && file.nlink() == 1)
 }
 
 fn list(dir: &Path) -> io::Result<BTreeSet<OsString>> {
