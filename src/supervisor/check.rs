@@ -84,6 +84,13 @@ impl Findings<'_> {
         let names = match names(dir) {
             Ok(names) => names,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                println!(
+                    "{} is not yours to read; its tables were not checked\n",
+                    dir.display()
+                );
+                return;
+            }
             Err(error) => return self.error(dir, &error.to_string()),
         };
         for name in names {
@@ -101,18 +108,29 @@ impl Findings<'_> {
         }
     }
 
-    /// A file that was named: whoever owns it, it is its text that counts.
+    /// A table that was named, or a directory of some: whoever owns them, it is
+    /// their text that counts.
     fn named(&mut self, path: &Path) {
-        if path.is_dir() {
-            match names(path) {
-                Ok(names) => names
-                    .iter()
-                    .filter(|name| tables::passed_over(name).is_none())
-                    .for_each(|name| self.named(&path.join(name))),
-                Err(error) => self.error(path, &error.to_string()),
-            }
-            return;
+        if !path.is_dir() {
+            return self.text_of(path);
         }
+        let names = match names(path) {
+            Ok(names) => names,
+            Err(error) => return self.error(path, &error.to_string()),
+        };
+        for name in names
+            .iter()
+            .filter(|name| tables::passed_over(name).is_none())
+        {
+            let path = path.join(name);
+            match path.is_file() {
+                true => self.text_of(&path),
+                false => self.error(&path, "it is not a regular file"),
+            }
+        }
+    }
+
+    fn text_of(&mut self, path: &Path) {
         let spool = path.parent() == Some(&self.config.user_table_dir);
         match std::fs::File::open(path) {
             Ok(file) => self.table(path, file, !spool && !self.config.personal),

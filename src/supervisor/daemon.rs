@@ -194,7 +194,7 @@ impl Daemon {
         self.flush();
         self.end_overdue();
         self.answer_waiting();
-        self.clients.expire(self.clock.now());
+        self.clients.expire(&self.poll, self.clock.now());
         self.advance();
     }
 

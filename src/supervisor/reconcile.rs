@@ -75,7 +75,8 @@ impl Daemon {
         }
     }
 
-    fn key(&self, kind: Kind, name: &str) -> Key {
+    /// Whose worker serves a name.
+    pub fn key(&self, kind: Kind, name: &str) -> Key {
         match kind {
             Kind::System => Key::System,
             Kind::Spool => Key::User(name.to_owned()),

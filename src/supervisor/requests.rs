@@ -8,11 +8,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::accounts::Account;
-use super::clients::{Asked, refused};
+use super::client::refused;
+use super::clients::Asked;
 use super::daemon::{Daemon, Phase};
 use super::outbox::Order;
 use super::places::How;
-use super::reconcile::{Key, Kind};
+use super::reconcile::Kind;
 use super::spool;
 use super::tables::{self, Refusal, Rule};
 use super::waiting::{Waiting, What};
@@ -200,7 +201,7 @@ impl Daemon {
             return Ok(Reply::Now(Answer::NoTable));
         }
         self.look(self.kind(), OsStr::new(&file), How::Written);
-        let key = Key::User(account.name.clone());
+        let key = self.key(self.kind(), &file);
         if !self
             .workers
             .get(&key)
