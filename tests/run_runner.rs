@@ -374,13 +374,16 @@ fn starved_of_descriptors() {
     while let Ok(file) = fs::File::open("/dev/null") {
         hogs.push(file);
     }
+    // A place for the process is always kept; its output has no pipe.
+    let done = the.run(&sh("echo unheard; exit 5"));
+    assert_eq!((done.outcome, done.lines.len()), (Outcome::Exited(5), 0));
+    // The second at once has none.
+    let run = the.start(&job(["sleep", "1000"])).unwrap();
     let error = the.start(&job(["true"])).unwrap_err();
     assert!(error.to_string().contains("RLIMIT_NOFILE"), "{error}");
     assert!(StartError::of(&error).unwrap().is_temporary());
-    // One descriptor is enough for the process; its output has no pipe.
-    hogs.pop();
-    let done = the.run(&sh("echo unheard; exit 5"));
-    assert_eq!((done.outcome, done.lines.len()), (Outcome::Exited(5), 0));
+    the.kill(run);
+    the.wait_for(run);
 }
 
 proptest! {

@@ -21,6 +21,7 @@ fn event(name: &str, mask: Mask) -> Event {
         time: SystemTime::UNIX_EPOCH,
         origin: Origin::Kernel,
         actor: None,
+        seq: 1,
         labels: None,
     }
 }
@@ -637,4 +638,21 @@ fn durations_of_nothing_and_of_ages_do_no_harm() {
         ..Options::default()
     });
     b.change("a").expect(&["run a"]);
+}
+
+#[test]
+fn a_start_that_is_fetched_late_counts_from_then() {
+    let limit = Limit {
+        runs: 1,
+        per: ms(100),
+    };
+    let mut b = Bench::new(Options {
+        limit,
+        ..Options::default()
+    });
+    b.at(0).change("a");
+    b.at(90).expect(&["run a"]);
+    b.at(110).change("b").look();
+    assert_eq!(b.deadline(), Some(190));
+    b.at(190).expect(&["run b"]);
 }

@@ -5,7 +5,9 @@ mod table_common;
 use std::path::Path;
 use std::time::Duration;
 
-use incron::table::{Batch, Busy, Dialect, Kind, Limit, Options, Output, Shell, Source, Stdin, parse};
+use incron::table::{
+    Batch, Busy, Dialect, Kind, Limit, Options, Output, Shell, Source, Stdin, parse,
+};
 use proptest::prelude::*;
 use table_common::{context, errors, line};
 
@@ -15,7 +17,10 @@ fn options(words: &str) -> Options {
 
 fn refused(words: &str) {
     let errors = errors(&format!("/a 8,{words} c"));
-    assert!(!errors.is_empty() && errors.iter().all(|e| e.help.is_some()), "{words}: {errors:?}");
+    assert!(
+        !errors.is_empty() && errors.iter().all(|e| e.help.is_some()),
+        "{words}: {errors:?}"
+    );
 }
 
 #[test]
@@ -24,34 +29,59 @@ fn each_option() {
     assert!(!options("recursive=false").recursive && options("recursive=true").recursive);
     assert_eq!(options("depth=3").depth, Some(3));
     assert!(options("dotdirs=true").dotdirs && !options("dotdirs=false").dotdirs);
-    assert_eq!(options("include=*.jpg:*.png,include=x").include, ["*.jpg", "*.png", "x"]);
-    assert_eq!(options(r"exclude=a\,b:c\ d:e\:f:\*").exclude, ["a,b", "c d", r"e\:f", r"\*"]);
+    assert_eq!(
+        options("include=*.jpg:*.png,include=x").include,
+        ["*.jpg", "*.png", "x"]
+    );
+    assert_eq!(
+        options(r"exclude=a\,b:c\ d:e\:f:\*").exclude,
+        ["a,b", "c d", r"e\:f", r"\*"]
+    );
     assert_eq!(options("type=file").kind, Some(Kind::File));
     assert_eq!(options("type=dir").kind, Some(Kind::Dir));
     assert_eq!(options("source=inotify").source, Source::Inotify);
-    assert_eq!((options("poll=30s").source, options("poll=30s").poll), (Source::Poll, Some(s(30))));
+    assert_eq!(
+        (options("poll=30s").source, options("poll=30s").poll),
+        (Source::Poll, Some(s(30)))
+    );
     assert_eq!(options("source=poll").poll, Some(s(30)));
     assert_eq!(options("source=poll,poll=1m").poll, Some(s(60)));
     assert_eq!(options("settle=200ms").settle, Duration::from_millis(200));
     assert_eq!(options("settle=2s,max-wait=1m").max_wait, Some(s(60)));
+    assert_eq!(options("batch=100,max-wait=5s").max_wait, Some(s(5)));
     assert_eq!(options("batch=5s").batch, Some(Batch::Time(s(5))));
     assert_eq!(options("batch=100").batch, Some(Batch::Count(100)));
     assert_eq!(options("busy=queue").busy, Busy::Queue);
     assert_eq!(options("jobs=4").jobs, Some(4));
-    assert_eq!(options("limit=10/1m").limit, Limit { runs: 10, per: s(60) });
+    assert_eq!(
+        options("limit=10/1m").limit,
+        Limit {
+            runs: 10,
+            per: s(60)
+        }
+    );
     assert!(options("loopable=false").no_loop);
     assert!(options("run=stream").stream && !options("run=each").stream);
     assert_eq!(options("stdin=paths0").stdin, Stdin::Paths0);
     assert_eq!(options("shell=no").shell, Shell::No);
     assert_eq!(options("timeout=1h").timeout, Some(s(3600)));
-    assert_eq!(options("timeout=1s,kill-after=0s").kill_after, Duration::ZERO);
+    assert_eq!(
+        options("timeout=1s,kill-after=0s").kill_after,
+        Duration::ZERO
+    );
     assert_eq!(options("retry=3").retry, 3);
-    assert_eq!(options("cwd=/a\\ b").cwd.as_deref(), Some(Path::new("/a b")));
+    assert_eq!(
+        options("cwd=/a\\ b").cwd.as_deref(),
+        Some(Path::new("/a b"))
+    );
     assert_eq!(options("umask=027").umask, Some(0o27));
     assert_eq!(options("nice=10").nice, Some(10));
     assert_eq!(options("output=discard").output, Output::Discard);
     assert_eq!(options("output=mail").output, Output::Mail);
-    assert_eq!(options("output=/var/log/x\\,y").output, Output::File("/var/log/x,y".into()));
+    assert_eq!(
+        options("output=/var/log/x\\,y").output,
+        Output::File("/var/log/x,y".into())
+    );
     assert_eq!(options("key=web").key.as_deref(), Some("web"));
     assert!(options("catch-up=true").catch_up);
 }
@@ -71,7 +101,10 @@ fn users_only_in_system_tables() {
         &context(Dialect::V0_5_12, true),
     );
     let options = &table.lines[0].options;
-    assert_eq!((options.user.as_deref(), options.group.as_deref()), (Some("www-data"), Some("33")));
+    assert_eq!(
+        (options.user.as_deref(), options.group.as_deref()),
+        (Some("www-data"), Some("33"))
+    );
     assert_eq!(options.nice, Some(-5));
     for words in ["user=root", "group=0", "who=true", "nice=-5"] {
         refused(words);
@@ -81,23 +114,79 @@ fn users_only_in_system_tables() {
 #[test]
 fn not_supported_yet() {
     let context = context(Dialect::V0_5_12, true);
-    for text in ["/a 8,who=true c", "/a 8,source=fanotify c", "/a IN_OPEN_EXEC c", "@homes/a 8 c"] {
+    for text in [
+        "/a 8,who=true c",
+        "/a 8,source=fanotify c",
+        "/a IN_OPEN_EXEC c",
+        "@homes/a 8 c",
+    ] {
         let (table, diagnostics) = parse(text.as_bytes(), &context);
         assert!(table.lines.is_empty());
-        assert!(diagnostics.iter().any(|d| d.message.contains("not supported yet")), "{text}");
+        assert!(
+            diagnostics
+                .iter()
+                .any(|d| d.message.contains("not supported yet")),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn wrong_values() {
     for words in [
-        "recursive=yes", "recursive=", "depth=-1", "depth=x", "depth=99999", "dotdirs=TRUE", "type=link", "source=x",
-        "poll=0s", "poll=1ms", "settle=2", "settle=-2s", "settle=", "settle=2d", "settle=9999h", "max-wait=0s",
-        "batch=0", "batch=0s", "batch=x", "busy=wait", "jobs=0", "jobs=+1", "limit=1", "limit=0/1s", "limit=1/0s",
-        "limit=1/2", "limit=/", "loopable=1", "run=once", "stdin=yes", "shell=bash", "timeout=0s", "kill-after=x",
-        "retry=99", "cwd=x", "cwd=", "umask=8", "umask=1000", "umask=", "umask=+1", "nice=20", "output=x", "output=",
-        "key=", "key=a\\ b", "catch-up=on", "include=", "include=a::b", "exclude=/", "unknown=1", "max_wait=1s",
-        "=x", "include={a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}",
+        "recursive=yes",
+        "recursive=",
+        "depth=-1",
+        "depth=x",
+        "depth=99999",
+        "dotdirs=TRUE",
+        "type=link",
+        "source=x",
+        "poll=0s",
+        "poll=1ms",
+        "settle=2",
+        "settle=-2s",
+        "settle=",
+        "settle=2d",
+        "settle=9999h",
+        "max-wait=0s",
+        "batch=0",
+        "batch=0s",
+        "batch=x",
+        "busy=wait",
+        "jobs=0",
+        "jobs=+1",
+        "limit=1",
+        "limit=0/1s",
+        "limit=1/0s",
+        "limit=1/2",
+        "limit=/",
+        "loopable=1",
+        "run=once",
+        "stdin=yes",
+        "shell=bash",
+        "timeout=0s",
+        "kill-after=x",
+        "retry=99",
+        "cwd=x",
+        "cwd=",
+        "umask=8",
+        "umask=1000",
+        "umask=",
+        "umask=+1",
+        "nice=20",
+        "output=x",
+        "output=",
+        "key=",
+        "key=a\\ b",
+        "catch-up=on",
+        "include=",
+        "include=a::b",
+        "exclude=/",
+        "unknown=1",
+        "max_wait=1s",
+        "=x",
+        "include={a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}",
     ] {
         refused(words);
     }
@@ -106,14 +195,34 @@ fn wrong_values() {
 #[test]
 fn what_contradicts_or_repeats() {
     for words in [
-        "settle=1s,settle=2s", "recursive=true,recursive=true", "depth=1,recursive=false", "max-wait=5s",
-        "settle=10s,max-wait=5s", "source=inotify,poll=1s", "kill-after=5s", "run=stream,batch=5", "run=stream,busy=skip",
-        "run=stream,stdin=paths", "run=stream,retry=1", "run=stream,timeout=1s", "IN_NO_LOOP,loopable=true",
+        "settle=1s,settle=2s",
+        "recursive=true,recursive=true",
+        "depth=1,recursive=false",
+        "max-wait=5s",
+        "settle=10s,max-wait=5s",
+        "source=inotify,poll=1s",
+        "kill-after=5s",
+        "run=stream,batch=5",
+        "run=stream,busy=skip",
+        "run=stream,stdin=paths",
+        "run=stream,retry=1",
+        "run=stream,timeout=1s",
+        "IN_NO_LOOP,loopable=true",
     ] {
         refused(words);
     }
-    assert!(errors("/a 8,max_wait=1s c")[0].help.as_deref().is_some_and(|h| h.contains("max-wait")));
-    assert!(errors("/a 8,settle c")[0].help.as_deref().is_some_and(|h| h.contains("settle=")));
+    assert!(
+        errors("/a 8,max_wait=1s c")[0]
+            .help
+            .as_deref()
+            .is_some_and(|h| h.contains("max-wait"))
+    );
+    assert!(
+        errors("/a 8,settle c")[0]
+            .help
+            .as_deref()
+            .is_some_and(|h| h.contains("settle="))
+    );
 }
 
 /// Words of a mask field that stand together, in a random choice.
@@ -160,7 +269,11 @@ fn the_manual_has_every_option() {
     let mut documented: Vec<&str> = manual
         .lines()
         .filter_map(|l| l.strip_prefix(".It Cm "))
-        .filter_map(|l| l.split_once(" Ns = Ns ").or_else(|| l.split_once("Ns =")).map(|(name, _)| name.trim()))
+        .filter_map(|l| {
+            l.split_once(" Ns = Ns ")
+                .or_else(|| l.split_once("Ns ="))
+                .map(|(name, _)| name.trim())
+        })
         .collect();
     documented.sort_unstable();
     let mut known = incron::table::option_names().to_vec();

@@ -30,8 +30,6 @@ pub struct EventContext<'a> {
     pub line: u32,
     /// The line's key; the table's name where it has none.
     pub key: &'a str,
-    /// Grows by one with each event of a worker.
-    pub seq: u64,
 }
 
 /// What [`Event::from_json`] reads.
@@ -43,7 +41,6 @@ pub struct Recorded {
     pub table: String,
     pub line: u32,
     pub key: String,
-    pub seq: u64,
 }
 
 /// Why a text is not an event.
@@ -88,7 +85,7 @@ impl Event {
             write_labels(json, labels);
         }
         string(json, "origin", self.origin.text());
-        number(json, "seq", context.seq);
+        number(json, "seq", self.seq);
         json.push('}');
     }
 
@@ -102,7 +99,11 @@ impl Event {
         json.push(']');
         number(json, "mask", u64::from(self.mask.0));
         json.push_str(",\"dir\":");
-        json.push_str(if self.mask.intersects(Mask::ISDIR) { "true" } else { "false" });
+        json.push_str(if self.mask.intersects(Mask::ISDIR) {
+            "true"
+        } else {
+            "false"
+        });
     }
 
     /// Reads what `to_json` wrote. Fields it does not know are ignored.
@@ -118,7 +119,12 @@ impl Event {
             },
             time: super::time::read(&fields.time).ok_or(JsonError::Field("time"))?,
             origin: Origin::from_text(&fields.origin).ok_or(JsonError::Field("origin"))?,
-            actor: fields.actor.map(ActorFields::actor).transpose()?.map(Rc::new),
+            actor: fields
+                .actor
+                .map(ActorFields::actor)
+                .transpose()?
+                .map(Rc::new),
+            seq: fields.seq,
             labels: fields.labels.map(Rc::new),
         };
         Ok(Recorded {
@@ -127,7 +133,6 @@ impl Event {
             table: fields.table.into_owned(),
             line: fields.line,
             key: fields.key.into_owned(),
-            seq: fields.seq,
         })
     }
 }
@@ -145,9 +150,15 @@ impl Origin {
     }
 
     fn from_text(text: &str) -> Option<Origin> {
-        [Origin::Kernel, Origin::Scan, Origin::Rescan, Origin::Offline, Origin::Poll]
-            .into_iter()
-            .find(|origin| origin.text() == text)
+        [
+            Origin::Kernel,
+            Origin::Scan,
+            Origin::Rescan,
+            Origin::Offline,
+            Origin::Poll,
+        ]
+        .into_iter()
+        .find(|origin| origin.text() == text)
     }
 }
 
@@ -220,6 +231,12 @@ fn bytes(json: &mut String, name: &str, raw: &str, value: &[u8]) {
 /// A JSON string: quotes, backslashes and control characters escaped.
 fn push_string(json: &mut String, text: &str) {
     json.push('"');
+    let special = |b: u8| b < 0x20 || matches!(b, b'"' | b'\\' | 0x7f);
+    if !text.bytes().any(special) {
+        json.push_str(text);
+        json.push('"');
+        return;
+    }
     let mut start = 0;
     for (i, byte) in text.bytes().enumerate() {
         let escape = match byte {
@@ -290,16 +307,21 @@ impl ActorFields {
             Some(exe) => Some(PathBuf::from(raw(exe.into(), self.exe_raw, "exe_raw")?)),
             None => None,
         };
-        Ok(Actor { pid: self.pid, uid: self.uid, exe })
+        Ok(Actor {
+            pid: self.pid,
+            uid: self.uid,
+            exe,
+        })
     }
 }
 
 fn raw(text: Cow<'_, str>, raw: Option<String>, name: &'static str) -> Result<OsString, JsonError> {
     match raw {
         None => Ok(OsString::from(text.into_owned())),
-        Some(raw) => {
-            BASE64.decode(raw).map(OsString::from_vec).map_err(|_| JsonError::Field(name))
-        }
+        Some(raw) => BASE64
+            .decode(raw)
+            .map(OsString::from_vec)
+            .map_err(|_| JsonError::Field(name)),
     }
 }
 
@@ -311,7 +333,6 @@ impl Recorded {
             table: &self.table,
             line: self.line,
             key: &self.key,
-            seq: self.seq,
         }
     }
 }

@@ -10,7 +10,9 @@ const LAST: u64 = 253_402_300_799;
 
 /// Appends the text of `time`. Times outside the years 1970 to 9999 are their bound.
 pub fn push(text: &mut String, time: SystemTime) {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     let seconds = since.as_secs().min(LAST);
     let (year, month, day) = civil(seconds / 86_400);
     let of_day = seconds % 86_400;
@@ -48,7 +50,11 @@ fn civil(day: u64) -> (u64, u64, u64) {
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * of_year + 2) / 153;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     (year, month, of_year - (153 * month_from_march + 2) / 5 + 1)
 }
@@ -60,7 +66,10 @@ mod tests {
 
     fn text(seconds: u64, nanos: u32) -> String {
         let mut text = String::new();
-        push(&mut text, SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos));
+        push(
+            &mut text,
+            SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos),
+        );
         text
     }
 

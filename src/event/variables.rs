@@ -11,7 +11,11 @@ impl Event {
     pub fn variables(&self, context: &EventContext<'_>, out: &mut Vec<(OsString, OsString)>) {
         let mut time = String::with_capacity(30);
         super::time::push(&mut time, self.time);
-        let old = self.old_path.as_ref().map(|p| p.clone().into_os_string()).unwrap_or_default();
+        let old = self
+            .old_path
+            .as_ref()
+            .map(|p| p.clone().into_os_string())
+            .unwrap_or_default();
         out.extend([
             ("INCRON_WATCH".into(), self.watch.clone()),
             ("INCRON_FILE".into(), self.name.clone()),
@@ -26,8 +30,17 @@ impl Event {
         ]);
         if let Some(actor) = &self.actor {
             out.push(("INCRON_PID".into(), actor.pid.to_string().into()));
-            out.extend(actor.uid.map(|uid| ("INCRON_UID".into(), uid.to_string().into())));
-            out.extend(actor.exe.clone().map(|exe| ("INCRON_EXE".into(), exe.into_os_string())));
+            out.extend(
+                actor
+                    .uid
+                    .map(|uid| ("INCRON_UID".into(), uid.to_string().into())),
+            );
+            out.extend(
+                actor
+                    .exe
+                    .clone()
+                    .map(|exe| ("INCRON_EXE".into(), exe.into_os_string())),
+            );
         }
         for (name, value) in self.labels.iter().flat_map(|labels| labels.iter()) {
             // A NUL would end the value early in the command's environment.
@@ -39,7 +52,13 @@ impl Event {
 /// `INCRON_LABEL_` and the label's name in capitals, `_` for what a name cannot hold.
 fn label_variable(label: &str) -> String {
     let mut name = String::from("INCRON_LABEL_");
-    name.extend(label.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }));
+    name.extend(label.chars().map(|c| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_uppercase()
+        } else {
+            '_'
+        }
+    }));
     name
 }
 

@@ -51,39 +51,51 @@ fn colour() -> bool {
 /// # Errors
 /// It cannot be read, or is larger than a table may be.
 pub fn read(source: &Source) -> Result<Vec<u8>, Error> {
-    let large = |what: String| Error::TooLarge {
-        what: format!("{what} is too large"),
-    };
-    match source {
-        Source::Stdin => read_bounded(io::stdin().lock(), MAX_TABLE)
-            .map_err(Error::Stdin)?
-            .ok_or_else(|| large("standard input".into())),
-        Source::File(path) => open(path)
-            .and_then(|file| read_bounded(file, MAX_TABLE))
-            .map_err(|error| Error::Import {
-                path: path.clone(),
-                error,
-            })?
-            .ok_or_else(|| large(format!("'{}'", path.display()))),
-    }
+    let bytes = open(source).and_then(|from| read_bounded(from, MAX_TABLE));
+    let bytes = bytes.map_err(|error| match source {
+        Source::Stdin => Error::Stdin(error),
+        Source::File(path) => Error::Import {
+            path: path.clone(),
+            error,
+        },
+    })?;
+    bytes.ok_or_else(|| Error::TooLarge {
+        what: format!("{} is too large", name(source)),
+    })
 }
 
-/// A pipe may be named (`incrontab <(generate)`), a directory may not.
-fn open(path: &Path) -> io::Result<impl Read> {
+/// Opens what the command line names. A pipe may be named
+/// (`incrontab <(generate)`), a directory may not.
+///
+/// # Errors
+/// As open(2).
+pub fn open(source: &Source) -> io::Result<Box<dyn Read>> {
+    let path = match source {
+        Source::Stdin => return Ok(Box::new(io::stdin().lock())),
+        Source::File(path) => path,
+    };
     let file = File::open(path)?;
     if file.metadata()?.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    Ok(file)
+    Ok(Box::new(file))
+}
+
+/// What it is called in messages.
+pub fn name(source: &Source) -> String {
+    match source {
+        Source::Stdin => "standard input".to_owned(),
+        Source::File(path) => path.display().to_string(),
+    }
 }
 
 /// What the parser must know of a table from `source` that would be `owner`'s.
 pub fn context(source: &Source, owner: &str, config: &Config) -> Context {
-    let (origin, system) = match source {
-        Source::Stdin => ("standard input".to_owned(), false),
-        Source::File(path) => (path.display().to_string(), is_system(path, config)),
+    let system = match source {
+        Source::Stdin => false,
+        Source::File(path) => is_system(path, config),
     };
-    let name = match source {
+    let table = match source {
         Source::File(path) if system => path
             .file_name()
             .unwrap_or_default()
@@ -92,8 +104,8 @@ pub fn context(source: &Source, owner: &str, config: &Config) -> Context {
         _ => owner.to_owned(),
     };
     Context {
-        origin,
-        name,
+        origin: name(source),
+        name: table,
         dialect: config.dialect,
         system,
     }

@@ -42,7 +42,7 @@ pub struct Cli {
     /// Check and explain a table; needs no daemon and installs nothing
     #[arg(short = 'T', long, value_name = "FILE")]
     check: Option<OsString>,
-    /// With -T: play these recorded events (JSON lines) and show what would run
+    /// With -T: play these events and show what would be run when
     #[arg(long, value_name = "EVENTS")]
     simulate: Option<OsString>,
     /// Whose table (others' tables: root only)
@@ -144,6 +144,9 @@ impl Cli {
             return Err(usage(
                 "--simulate needs the table: -T FILE --simulate EVENTS",
             ));
+        }
+        if self.simulate.is_some() && self.check == self.simulate {
+            return Err(usage("the table and the events cannot be the same file"));
         }
         let mut chosen = self.operations();
         let Some((_, action)) = chosen.pop() else {
@@ -278,6 +281,10 @@ mod tests {
         assert_eq!(parse(&["-i", "-l"]), Err(ErrorKind::ArgumentConflict));
         assert_eq!(
             parse(&["--simulate", "x", "-l"]),
+            Err(ErrorKind::ArgumentConflict)
+        );
+        assert_eq!(
+            parse(&["-T", "-", "--simulate", "-"]),
             Err(ErrorKind::ArgumentConflict)
         );
         assert_eq!(parse(&[]), Err(ErrorKind::ArgumentConflict));

@@ -56,8 +56,8 @@ pub enum Error {
     GivenUp(String),
     #[error("cannot write: {0}")]
     Output(io::Error),
-    #[error("{0}")]
-    Unsupported(&'static str),
+    #[error("cannot play the events of {what}: {why}")]
+    Events { what: String, why: String },
 }
 
 fn lines(n: usize) -> String {

@@ -10,6 +10,7 @@ mod cli;
 mod edit;
 mod editor;
 mod error;
+mod explain;
 mod scratch;
 mod show;
 mod spool;
@@ -222,12 +223,9 @@ fn install(
     Ok(Exit::Success)
 }
 
-/// The daemon may know of errors that the table alone does not show.
 fn mind(loaded: Loaded) {
-    if let Some(errors @ 1..) = loaded.errors {
-        say(&format!(
-            "incrontab: warning: {errors} line(s) cannot be served; see incrond's log"
-        ));
+    if let Some(warning) = loaded.warning() {
+        say(&warning);
     }
 }
 
@@ -237,22 +235,20 @@ fn explain(
     invocation: &Invocation,
     config: &Config,
 ) -> Result<Exit, Error> {
-    if simulate.is_some() {
-        return Err(Error::Unsupported("--simulate is not supported yet"));
-    }
     let owner = match &invocation.user {
         Some(name) => name.clone(),
-        None => Subject::find(None)
-            .map(|subject| subject.owner)
-            .unwrap_or_default(),
+        None => Subject::find(None).map_or_else(|_| "nobody".into(), |subject| subject.owner),
     };
     let table = check::read(source)?;
-    let checked = check::check(&table, &check::context(source, &owner, config));
-    say(checked.rendered.trim_end());
-    if checked.errors > 0 {
-        Err(Error::BadTable(checked.errors))
-    } else {
-        Ok(Exit::Success)
+    let context = check::context(source, &owner, config);
+    let explained = explain::explain(&table, &context, simulate, config)?;
+    print(&explained.text)?;
+    if !explained.complaints.is_empty() {
+        say(explained.complaints.trim_end());
+    }
+    match explained.errors {
+        0 => Ok(Exit::Success),
+        errors => Err(Error::BadTable(errors)),
     }
 }
 

@@ -19,6 +19,21 @@ pub struct Loaded {
     pub errors: Option<u32>,
 }
 
+impl Loaded {
+    /// The daemon may know of errors that the table alone does not show.
+    pub fn warning(&self) -> Option<String> {
+        let errors = self.errors.filter(|&errors| errors > 0)?;
+        let lines = if errors == 1 {
+            "1 line".into()
+        } else {
+            format!("{errors} lines")
+        };
+        Some(format!(
+            "incrontab: warning: {lines} of the table cannot be served; see incrond's log"
+        ))
+    }
+}
+
 /// One user's table, wherever it is.
 pub trait Tables {
     /// The table; None where there is none.
@@ -71,25 +86,12 @@ impl Machine<'_> {
             Err(error) => return Err(Error::Conversation(error.to_string())),
         };
         match answer {
-            Answer::Refused { reason, message } => Err(self.refusal(&reason, message)),
+            Answer::Refused { message, .. } => Err(Error::Refused(message)),
             answer => Ok(Some(answer)),
         }
     }
 
-    fn refusal(&self, reason: &str, message: String) -> Error {
-        let owner = self.subject.owner.clone();
-        match reason {
-            "denied" => Error::NotAllowed {
-                user: owner,
-                why: message,
-            },
-            "unknown_user" => Error::NoSuchUser(owner),
-            "permission" => Error::NotYours(owner),
-            _ => Error::Refused(message),
-        }
-    }
-
-    fn spool(&self) -> Result<Spool, Error> {
+    fn spool(&self) -> Result<Spool<'_>, Error> {
         Spool::open(self.config, &self.subject.owner)
     }
 

@@ -5,6 +5,7 @@
 //!  pipe     the way of their output        capture  lines, tail, bounds
 //!  input    what a command reads           file     output=PATH
 //!  mail     output=mail                    error    why a start failed
+//!  stream   run=stream: one command that reads many events
 //! ```
 
 mod capture;
@@ -16,6 +17,7 @@ mod mailer;
 mod pipe;
 mod runner;
 mod running;
+pub mod stream;
 
 use std::ffi::OsString;
 use std::fmt;

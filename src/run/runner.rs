@@ -29,7 +29,7 @@ use crate::time::Moment;
 /// Descriptors looked at in one call of `process`.
 const EVENTS: usize = 64;
 /// Pipes made in advance.
-const SPARE_PIPES: usize = 4;
+const SPARE_PIPES: usize = 2;
 /// Pipes still read after their run; beyond that the oldest is closed.
 const MAX_LEFT: usize = 256;
 /// Pause before epoll is asked again to watch what it refused.
@@ -100,6 +100,27 @@ impl Runner {
     /// be made for its output, the command runs and its output is discarded.
     pub fn start(&mut self, run: RunId, job: &Job, now: Moment) -> io::Result<i32> {
         let stdin = input::open(job)?;
+        self.start_with(run, job, stdin.as_ref().map(AsFd::as_fd), now)
+    }
+
+    /// [`start`](Self::start) of a command that reads from `stdin` instead of `job.stdin`.
+    pub fn start_reading(
+        &mut self,
+        run: RunId,
+        job: &Job,
+        stdin: BorrowedFd<'_>,
+        now: Moment,
+    ) -> io::Result<i32> {
+        self.start_with(run, job, Some(stdin), now)
+    }
+
+    fn start_with(
+        &mut self,
+        run: RunId,
+        job: &Job,
+        stdin: Option<BorrowedFd<'_>>,
+        now: Moment,
+    ) -> io::Result<i32> {
         let (pipe, file) = self.open_output(job)?;
         let append = match (&job.output, &job.identity) {
             (Output::File(path), Some(_)) => Some(path.as_path()),
@@ -113,9 +134,7 @@ impl Runner {
         let child = self.spawner.spawn(&Program {
             argv: &job.argv,
             env: &job.env,
-            stdin: stdin
-                .as_ref()
-                .map_or(self.null.as_fd(), |stdin| stdin.as_fd()),
+            stdin: stdin.unwrap_or(self.null.as_fd()),
             output,
             append,
             cwd: job.cwd.as_deref(),
@@ -369,6 +388,7 @@ impl Runner {
 
     /// Prepares what the next start needs (pipes), while nothing is urgent.
     pub fn prepare(&mut self) {
+        self.spawner.prepare();
         while self.spare.len() < SPARE_PIPES {
             // Where none can be made now, `start` tries again, and reports.
             let Ok(pipe) = Pipe::new() else { return };

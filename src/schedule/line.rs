@@ -1,21 +1,18 @@
 //! One line: what it gathers, what waits, and whether one more run may start.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
 
 use super::counters::Counters;
 use super::flow::{BATCH_PATIENCE, Flow};
 use super::gather::{Batch, Settle};
 use super::guard::Guard;
+use super::retry::Retries;
 use super::window::Window;
 use super::work::{Waiting, Work};
 use crate::event::Event;
 use crate::table::{self, Busy, Options};
 use crate::time::Moment;
 
-/// The longest pause before a retry.
-const RETRY_CAP: Duration = Duration::from_secs(64);
 /// No moment is later: never.
 const NEVER: Moment = Moment(u64::MAX);
 
@@ -26,11 +23,7 @@ pub(super) struct Line {
     settle: Settle,
     batch: Batch,
     waiting: Waiting,
-    /// Retries whose pause is over; they start before anything else.
-    again: VecDeque<Work>,
-    /// Retries by the end of their pause, then in order.
-    retries: BTreeMap<(Moment, u64), Work>,
-    failures: u64,
+    retries: Retries,
     pub(super) window: Window,
     guard: Guard,
     /// Runs granted, whether or not the worker has fetched them.
@@ -55,9 +48,7 @@ impl Line {
             settle: Settle::default(),
             batch: Batch::default(),
             waiting: Waiting::default(),
-            again: VecDeque::new(),
-            retries: BTreeMap::new(),
-            failures: 0,
+            retries: Retries::default(),
             window: Window::new(options.limit),
             guard: Guard::default(),
             active: 0,
@@ -99,14 +90,14 @@ impl Line {
 
     /// Nothing waits, not even a retry.
     pub(super) fn idle(&self) -> bool {
-        self.waiting() == 0 && self.again.is_empty() && self.retries.is_empty()
+        self.waiting() == 0 && self.retries.is_empty()
     }
 
     /// The short way of a plain event: it may start before anything is set in motion.
     pub(super) fn passes(&mut self, event: &Event, now: Moment) -> bool {
         self.flow.immediate()
             && self.waiting.is_empty()
-            && self.again.is_empty()
+            && !self.retries.has_due()
             && self.may_start()
             && !self.loops(event)
             && self.window.is_free(now)
@@ -167,15 +158,13 @@ impl Line {
 
     /// Work is due: it waits for its turn, or `busy` decides otherwise.
     fn due(&mut self, work: Work, now: Moment) {
-        let busy = self.active > 0 || !self.retries.is_empty() || !self.again.is_empty();
+        let busy = self.active > 0 || !self.retries.is_empty();
         match self.flow.busy {
             Busy::Skip if busy => self.counters.skipped += work.events.len() as u64,
             Busy::Parallel | Busy::Skip => self.queue(work, now),
             Busy::Queue => self.counters.merged += self.waiting.gather(work),
             Busy::Restart => {
-                self.counters.abandoned += (self.retries.len() + self.again.len()) as u64;
-                self.retries.clear();
-                self.again.clear();
+                self.counters.abandoned += self.retries.clear();
                 self.kill |= self.active > 0;
                 self.counters.merged += self.waiting.gather(work);
             }
@@ -209,10 +198,7 @@ impl Line {
         if self.batch.due().is_some_and(|due| due <= now) {
             self.end_batch(now);
         }
-        while let Some(first) = self.retries.first_entry().filter(|e| e.key().0 <= now) {
-            let work = first.remove();
-            self.again.push_back(Work { since: now, ..work });
-        }
+        self.retries.advance(now);
         let held = self.wants() && !self.window.is_free(now);
         let (limit, merged) = (self.window.limit(), self.counters.merged);
         if let Some(text) = self.guard.check(limit, merged, held, now) {
@@ -222,9 +208,8 @@ impl Line {
 
     /// jobs and busy allow one more.
     fn may_start(&self) -> bool {
-        if self.flow.solo()
-            && (self.active > 0 || self.again.is_empty() && !self.retries.is_empty())
-        {
+        let retry_first = !self.retries.is_empty() && !self.retries.has_due();
+        if self.flow.solo() && (self.active > 0 || retry_first) {
             return false;
         }
         self.active < self.flow.jobs
@@ -232,7 +217,7 @@ impl Line {
 
     /// Has work that only a limit may hold.
     fn wants(&self) -> bool {
-        !(self.waiting.is_empty() && self.again.is_empty()) && self.may_start()
+        (!self.waiting.is_empty() || self.retries.has_due()) && self.may_start()
     }
 
     /// Has work that may start now; if its limit alone forbids it, the guard hears of it.
@@ -249,7 +234,7 @@ impl Line {
 
     /// The work to start now; only after `ready`.
     pub(super) fn take(&mut self) -> Option<Work> {
-        if let Some(work) = self.again.pop_front() {
+        if let Some(work) = self.retries.pop() {
             return Some(work);
         }
         if matches!(self.flow.busy, Busy::Parallel | Busy::Skip) {
@@ -301,7 +286,7 @@ impl Line {
             self.waiting.push_front(work);
         } else {
             self.counters.retried -= 1;
-            self.again.push_front(work);
+            self.retries.push_front(work);
         }
     }
 
@@ -312,24 +297,18 @@ impl Line {
             return;
         }
         self.counters.failed += 1;
-        if killed || work.attempt >= self.flow.retry {
-            return;
+        if !killed && work.attempt < self.flow.retry {
+            self.retries.add(work, now);
         }
-        let pause = Duration::from_secs(1 << work.attempt.min(6)).min(RETRY_CAP);
-        let attempt = work.attempt + 1;
-        self.retries
-            .insert((now + pause, self.failures), Work { attempt, ..work });
-        self.failures += 1;
     }
 
     /// When `advance` or `ready` will say something else than now.
     pub(super) fn deadline(&mut self, now: Moment) -> Option<Moment> {
-        let retry = self.retries.keys().next().map(|k| k.0);
         let limit = (self.wants() && !self.window.is_free(now)).then(|| self.window.free_at());
         [
             self.settle.due(),
             self.batch.due(),
-            retry,
+            self.retries.deadline(),
             limit,
             self.guard.due(),
         ]
@@ -342,8 +321,7 @@ impl Line {
     /// Takes out all that waits: in the order in which it would have started.
     pub(super) fn drain(&mut self) -> Drained {
         let mut drained = Drained::default();
-        let retries = std::mem::take(&mut self.retries);
-        for work in self.again.drain(..).chain(retries.into_values()) {
+        for work in self.retries.drain() {
             drained.retries += 1;
             drained.events.extend_from_slice(work.events.as_slice());
         }

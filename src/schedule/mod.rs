@@ -49,6 +49,7 @@ mod gather;
 mod guard;
 mod line;
 mod merge;
+mod retry;
 mod scheduler;
 pub mod simulate;
 mod slots;

@@ -159,7 +159,8 @@ impl Scheduler {
         if self.closed || self.slots.paused(now) {
             return None;
         }
-        self.fetch(now)
+        // What cannot be fetched any more may leave a notice.
+        self.fetch(now).or_else(|| self.notes.pop_front())
     }
 
     /// When `next` will have something to do without any event. May be past.
@@ -358,11 +359,5 @@ impl Scheduler {
                 state.unstarted(running.work, running.at);
             }
         }
-    }
-}
-
-impl Default for Scheduler {
-    fn default() -> Self {
-        Self::new(64)
     }
 }

@@ -91,6 +91,9 @@ pub fn getdents(dir: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp(pub i64);
 
+/// What tells an inode from every other: device, number, birth where it is kept.
+pub type Identity = ((u32, u32), u64, Option<Stamp>);
+
 /// What `statx` tells of a file.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)] // statx(2) documents them
@@ -114,9 +117,9 @@ impl Stat {
         self.mode & libc::S_IFMT
     }
 
-    /// Device and inode: the same as long as the inode lives.
-    pub fn identity(&self) -> ((u32, u32), u64) {
-        (self.device, self.inode)
+    /// Device, inode and birth: numbers are used again, but not with one birth.
+    pub fn identity(&self) -> Identity {
+        (self.device, self.inode, self.born)
     }
 }
 

@@ -9,6 +9,7 @@ mod identity;
 mod lease;
 pub mod inotify;
 pub(crate) mod memory;
+pub(crate) mod pipe;
 pub mod process;
 mod socket;
 pub mod spawn;

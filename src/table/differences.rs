@@ -28,7 +28,10 @@ pub(super) fn note(line: &Parts<'_>, report: &mut Reporter) {
         return;
     }
     if line.options.recursive {
-        report.note(line.mask_span, "incron 0.5.10 does not watch the subdirectories");
+        report.note(
+            line.mask_span,
+            "incron 0.5.10 does not watch the subdirectories",
+        );
     }
     command(line, report);
 }
@@ -43,23 +46,35 @@ fn path(line: &Parts<'_>, report: &mut Reporter) {
         );
     }
     if written.iter().any(|b| matches!(b, b' ' | b'\t')) {
-        report.note(line.path_span, "incron 0.5.12 cannot read a path with blanks");
+        report.note(
+            line.path_span,
+            "incron 0.5.12 cannot read a path with blanks",
+        );
     }
 }
 
 fn command(line: &Parts<'_>, report: &mut Reporter) {
-    let span = Span { start: line.command_at, length: line.text.len() };
+    let span = Span {
+        start: line.command_at,
+        length: line.text.len(),
+    };
     if line.command.script().is_some() {
         report.note(
             span,
             "incron 0.5.10 has no shell: it passes this command's operators as arguments",
         );
     } else if line.text.iter().any(|b| matches!(b, b'\'' | b'"')) {
-        report.note(span, "incron 0.5.10 passes quotes as they are and splits at blanks in them");
+        report.note(
+            span,
+            "incron 0.5.10 passes quotes as they are and splits at blanks in them",
+        );
     }
     if let Some(at) = lone_name(line.text) {
         report.note(
-            Span { start: line.command_at + at, length: 2 },
+            Span {
+                start: line.command_at + at,
+                length: 2,
+            },
             "an empty `$#` (an event of the watched path itself) is an empty argument; \
              incron 0.5.12 leaves the argument out",
         );

@@ -11,6 +11,9 @@ use super::diagnostics::{Reporter, Span, quoted};
 /// many variables a table, so that no table of 1 MiB takes gigabytes.
 const MAX_COPIES: usize = 200_000;
 
+/// A table sets no more; they are searched one by one.
+const MAX_VARIABLES: usize = 200;
+
 /// The environment and the dialect at one place of a table.
 #[derive(Debug, Default)]
 pub(super) struct Environment {
@@ -110,12 +113,12 @@ impl Environment {
         let name = OsString::from_vec(name.to_vec());
         let value = OsString::from_vec(value.to_vec());
         // A table's variables are few: a search costs less than a second structure.
-        let full = self.variables.len() >= 1000;
+        let full = self.variables.len() >= MAX_VARIABLES;
         match self.variables.iter_mut().find(|(n, _)| *n == name) {
             Some(variable) => variable.1 = value,
             None if full => report.error(
                 span,
-                "a table has at most 1000 variables",
+                format!("a table has at most {MAX_VARIABLES} variables"),
                 "set the others in the command",
             ),
             None => self.variables.push((name, value)),

@@ -14,7 +14,10 @@ pub fn explain(table: &Table, diagnostics: &[Diagnostic], shell: &OsStr) -> Stri
     for line in &table.lines {
         line_text(&mut text, line, shell);
         let first = diagnostics.partition_point(|d| d.line < line.number);
-        let own = diagnostics.iter().skip(first).take_while(|d| d.line == line.number);
+        let own = diagnostics
+            .iter()
+            .skip(first)
+            .take_while(|d| d.line == line.number);
         for note in own.filter(|d| d.severity == Severity::Note) {
             item(&mut text, "differs", &note.message);
         }
@@ -52,7 +55,11 @@ fn item(text: &mut String, name: &str, value: &str) {
 fn watched(line: &Line) -> String {
     let o = &line.options;
     let path = visible(line.path.written.as_bytes());
-    let mut text = if line.path.pattern { format!("every path like {path}") } else { path };
+    let mut text = if line.path.pattern {
+        format!("every path like {path}")
+    } else {
+        path
+    };
     text.push_str(&depth(line.mask, o));
     let globs = |globs: &[String]| visible(globs.join(" ").as_bytes());
     if !o.include.is_empty() {
@@ -75,7 +82,11 @@ fn depth(mask: Mask, o: &Options) -> String {
         (true, None) => " and, if it is a directory, all below it".to_string(),
         (true, Some(depth)) => format!(" and, if it is a directory, {depth} levels below it"),
     };
-    text.push_str(if o.dotdirs { "" } else { " except dot directories" });
+    text.push_str(if o.dotdirs {
+        ""
+    } else {
+        " except dot directories"
+    });
     if mask.intersects(Mask::DONT_FOLLOW) {
         text.push_str(", the link itself if it is one");
     }
@@ -83,11 +94,19 @@ fn depth(mask: Mask, o: &Options) -> String {
 }
 
 fn command(line: &Line, shell: &OsStr) -> String {
-    let of_table = line.env.iter().find(|(name, _)| name == "SHELL").map(|(_, value)| value);
+    let of_table = line
+        .env
+        .iter()
+        .find(|(name, _)| name == "SHELL")
+        .map(|(_, value)| value);
     let shell = of_table.map_or(shell, OsString::as_os_str);
     match (line.command.script(), line.command.arguments()) {
         (Some(script), _) => {
-            format!("{} (in {})", visible(script.as_bytes()), visible(shell.as_bytes()))
+            format!(
+                "{} (in {})",
+                visible(script.as_bytes()),
+                visible(shell.as_bytes())
+            )
         }
         (None, Some(words)) => {
             let words: Vec<String> = words.iter().map(|word| quote(word)).collect();

@@ -2,7 +2,7 @@
 //!
 //! `\` protects the byte after it, so that a comma or a blank can stand in a value.
 
-use super::diagnostics::{Reporter, Span, nearest, quoted};
+use super::diagnostics::{Reporter, Span, quoted};
 use super::option_words::{self, OptionWords};
 use super::unsupported::{self, Feature};
 use super::{Context, Dialect, Mask, Options, mask};
@@ -65,19 +65,30 @@ pub(super) fn parse(
     (check(mask, whole, report), options)
 }
 
-/// The words of the field and where they start.
+/// The words of the field and where they start. A comma in braces, as in
+/// `include=*.{jpg,png}`, is part of its word.
 fn words(field: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut next = Some(0);
+    let last_close = field.iter().rposition(|b| *b == b'}').unwrap_or(0);
     std::iter::from_fn(move || {
         let start = next?;
         let mut at = start;
+        let mut braces = 0usize;
         loop {
             match field.get(at) {
                 None => {
                     next = None;
                     break;
                 }
-                Some(b',') => {
+                Some(b'{') if at < last_close => {
+                    braces += 1;
+                    at += 1;
+                }
+                Some(b'}') => {
+                    braces = braces.saturating_sub(1);
+                    at += 1;
+                }
+                Some(b',') if braces == 0 => {
                     next = Some(at + 1);
                     break;
                 }
@@ -104,7 +115,10 @@ fn mask_word(word: &[u8], span: Span, report: &mut Reporter) -> Mask {
         if mask == Mask::OPEN_EXEC {
             unsupported::refuse(Feature::OpenExec, span, report);
         } else if !text.starts_with("IN_") || matches!(text, "IN_COMPLETE" | "IN_EXCL_UNLINK") {
-            report.note(span, format!("incron 0.5.x does not know the name `{text}`"));
+            report.note(
+                span,
+                format!("incron 0.5.x does not know the name `{text}`"),
+            );
         }
         return mask;
     }
@@ -121,7 +135,7 @@ fn unknown(word: &[u8], text: &str, span: Span, report: &mut Reporter) {
         format!("an option needs a value: `{name}=...`")
     } else {
         let options = option_words::NAMES.iter().copied();
-        match nearest(
+        match report.nearest(
             text,
             mask::words()
                 .map(|(_, w)| w)

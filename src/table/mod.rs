@@ -13,6 +13,7 @@ mod filter;
 mod glob;
 mod mask;
 mod mask_field;
+mod option_choices;
 mod option_values;
 mod option_words;
 mod options;
@@ -20,10 +21,11 @@ mod options_text;
 mod parse;
 mod path;
 mod pattern;
+mod render;
 mod unsupported;
 
 pub use command::{Command, Invocation};
-pub use diagnostics::{Diagnostic, Severity, render, visible};
+pub use diagnostics::{Diagnostic, Severity};
 pub use explain::explain;
 pub use filter::Filter;
 pub use glob::TooManyAlternatives;
@@ -32,6 +34,7 @@ pub use options::*;
 pub use parse::{MAX_LINE, MAX_TABLE, parse};
 pub use path::PathSpec;
 pub use pattern::Pattern;
+pub use render::{render, visible};
 
 use std::ffi::OsString;
 use std::rc::Rc;
@@ -92,6 +95,11 @@ pub struct Line {
 /// The name of every option of the mask field, for completions and tests.
 pub fn option_names() -> &'static [&'static str] {
     &option_words::NAMES
+}
+
+/// Every word of a mask field that names events or a flag, for completions and tests.
+pub fn event_words() -> impl Iterator<Item = &'static str> {
+    mask::words().map(|(_, word)| word)
 }
 
 impl Line {

@@ -1,14 +1,12 @@
 //! `name=value` words of the mask field into one typed [`Options`].
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::diagnostics::{Reporter, Span, nearest, quoted};
+use super::diagnostics::{Reporter, Span, quoted};
+use super::option_choices as choices;
 use super::option_values::{self as values, Wrong};
 use super::unsupported::{self, Feature};
-use super::{Batch, Busy, Dialect, Filter, Kind, Limit, Options, Output, Shell, Source, Stdin};
+use super::{Busy, Dialect, Filter, Options, Source, Stdin};
 
 /// Every option, as documented in incrontab(5).
 pub(super) const NAMES: [&str; 30] = [
@@ -44,8 +42,6 @@ pub(super) const NAMES: [&str; 30] = [
     "catch-up",
 ];
 
-/// Polling more often would be a busy loop.
-const SHORTEST_POLL: Duration = Duration::from_millis(100);
 /// `source=poll` without `poll=`.
 const DEFAULT_POLL: Duration = Duration::from_secs(30);
 /// 1 s, 2 s, 4 s ...: the last pause of 16 is 9 hours.
@@ -81,7 +77,7 @@ impl OptionWords {
     pub fn set(&mut self, name: &[u8], value: &[u8], span: Span, report: &mut Reporter) {
         let text = std::str::from_utf8(name).unwrap_or_default();
         let Some(name) = NAMES.iter().copied().find(|n| *n == text) else {
-            let help = match nearest(text, NAMES.iter().copied()) {
+            let help = match report.nearest(text, NAMES.iter().copied()) {
                 Some(near) => format!("did you mean `{near}=`?"),
                 None => "incrontab(5) lists the options".into(),
             };
@@ -124,20 +120,20 @@ impl OptionWords {
             "dotdirs" => o.dotdirs = values::boolean(value)?,
             "include" => o.include.extend(values::globs(value)?),
             "exclude" => o.exclude.extend(values::globs(value)?),
-            "type" => o.kind = Some(values::choice(value, &KINDS)?),
-            "source" => o.source = values::choice(value, &SOURCES)?,
-            "poll" => o.poll = Some(poll(value)?),
+            "type" => o.kind = Some(values::choice(value, &choices::KINDS)?),
+            "source" => o.source = values::choice(value, &choices::SOURCES)?,
+            "poll" => o.poll = Some(choices::poll(value)?),
             "who" => o.who = values::boolean(value)?,
             "settle" => o.settle = values::time(value)?,
             "max-wait" => o.max_wait = Some(values::positive(value)?),
-            "batch" => o.batch = Some(batch(value)?),
-            "busy" => o.busy = values::choice(value, &BUSY)?,
+            "batch" => o.batch = Some(choices::batch(value)?),
+            "busy" => o.busy = values::choice(value, &choices::BUSY)?,
             "jobs" => o.jobs = Some(values::number(value, 1, 100_000)?),
-            "limit" => o.limit = limit(value)?,
+            "limit" => o.limit = choices::limit(value)?,
             "loopable" => o.no_loop = !values::boolean(value)?,
             "run" => o.stream = values::choice(value, &[("each", false), ("stream", true)])?,
-            "stdin" => o.stdin = values::choice(value, &STDIN)?,
-            "shell" => o.shell = values::choice(value, &SHELL)?,
+            "stdin" => o.stdin = values::choice(value, &choices::STDIN)?,
+            "shell" => o.shell = values::choice(value, &choices::SHELL)?,
             _ => return self.apply_run(name, value),
         }
         Ok(())
@@ -153,10 +149,10 @@ impl OptionWords {
             "retry" => o.retry = values::number(value, 0, MAX_RETRY)?,
             "user" => o.user = Some(values::account(value)?),
             "group" => o.group = Some(values::account(value)?),
-            "cwd" => o.cwd = Some(path(values::absolute(value)?)),
+            "cwd" => o.cwd = Some(choices::path(values::absolute(value)?)),
             "umask" => o.umask = Some(values::umask(value)?),
             "nice" => o.nice = Some(values::nice(value, least_nice)?),
-            "output" => o.output = output(value)?,
+            "output" => o.output = choices::output(value)?,
             "key" => o.key = Some(values::key(value)?),
             "catch-up" => o.catch_up = values::boolean(value)?,
             // NAMES and the two matches are kept in step by a test.
@@ -278,9 +274,9 @@ impl OptionWords {
         );
         refuse(
             "max-wait",
-            o.settle.is_zero() || o.max_wait.is_some_and(|w| w < o.settle),
-            "`max-wait=` must be at least `settle=`",
-            "give both: `settle=2s,max-wait=20s`",
+            (o.settle.is_zero() && o.batch.is_none()) || o.max_wait.is_some_and(|w| w < o.settle),
+            "`max-wait=` bounds `settle=` or `batch=`, and is no shorter than `settle=`",
+            "give both: `settle=2s,max-wait=20s`, or `batch=100,max-wait=5s`",
         );
         refuse(
             "kill-after",
@@ -319,80 +315,5 @@ impl OptionWords {
             "`run=stream` reads events as JSON lines",
             "write `stdin=json`, or take it out",
         );
-    }
-}
-
-const KINDS: [(&str, Kind); 2] = [("file", Kind::File), ("dir", Kind::Dir)];
-const SOURCES: [(&str, Source); 4] = [
-    ("auto", Source::Auto),
-    ("inotify", Source::Inotify),
-    ("fanotify", Source::Fanotify),
-    ("poll", Source::Poll),
-];
-const BUSY: [(&str, Busy); 4] = [
-    ("parallel", Busy::Parallel),
-    ("queue", Busy::Queue),
-    ("skip", Busy::Skip),
-    ("restart", Busy::Restart),
-];
-const STDIN: [(&str, Stdin); 4] = [
-    ("none", Stdin::None),
-    ("json", Stdin::Json),
-    ("paths", Stdin::Paths),
-    ("paths0", Stdin::Paths0),
-];
-const SHELL: [(&str, Shell); 3] = [
-    ("auto", Shell::Auto),
-    ("yes", Shell::Yes),
-    ("no", Shell::No),
-];
-
-fn path(bytes: Vec<u8>) -> PathBuf {
-    PathBuf::from(OsString::from_vec(bytes))
-}
-
-fn poll(value: &[u8]) -> Result<Duration, Wrong> {
-    let every = values::time(value)?;
-    if every < SHORTEST_POLL {
-        Err("the shortest is `100ms`".into())
-    } else {
-        Ok(every)
-    }
-}
-
-fn batch(value: &[u8]) -> Result<Batch, Wrong> {
-    if !value.is_empty() && value.iter().all(u8::is_ascii_digit) {
-        return Ok(Batch::Count(values::number(value, 1, 1_000_000)?));
-    }
-    match values::positive(value) {
-        Ok(time) => Ok(Batch::Time(time)),
-        Err(why) => Err(format!(
-            "write a duration (`2s`) or a number of paths (`100`): {why}"
-        )),
-    }
-}
-
-fn limit(value: &[u8]) -> Result<Limit, Wrong> {
-    let slash = value.iter().position(|b| *b == b'/');
-    let (Some(runs), Some(per)) = (
-        slash.and_then(|at| value.get(..at)),
-        slash.and_then(|at| value.get(at + 1..)),
-    ) else {
-        return Err("write runs and a time: `100/10s`".into());
-    };
-    Ok(Limit {
-        runs: values::number(runs, 1, 1_000_000_000)?,
-        per: values::positive(per)?,
-    })
-}
-
-fn output(value: &[u8]) -> Result<Output, Wrong> {
-    match value {
-        b"log" => Ok(Output::Log),
-        b"discard" => Ok(Output::Discard),
-        b"mail" => Ok(Output::Mail),
-        file => values::absolute(file)
-            .map(|bytes| Output::File(path(bytes)))
-            .map_err(|_| "write `log`, `discard`, `mail` or an absolute path".into()),
     }
 }

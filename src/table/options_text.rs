@@ -18,7 +18,9 @@ impl Options {
 
     /// What is watched, and which of its events count.
     fn what(&self, plain: &Options, words: &mut Words) {
-        words.say("recursive", self.recursive != plain.recursive, || self.recursive.to_string());
+        words.say("recursive", self.recursive != plain.recursive, || {
+            self.recursive.to_string()
+        });
         words.some("depth", self.depth.as_ref(), u32::to_string);
         words.say("dotdirs", self.dotdirs, || "true".into());
         words.say("include", !self.include.is_empty(), || globs(&self.include));
@@ -63,7 +65,11 @@ impl Options {
     /// How it runs.
     fn how(&self, plain: &Options, words: &mut Words) {
         words.say("run", self.stream, || "stream".into());
-        let implied = if self.batch.is_some() || self.stream { Stdin::Json } else { Stdin::None };
+        let implied = if self.batch.is_some() || self.stream {
+            Stdin::Json
+        } else {
+            Stdin::None
+        };
         let stdin = match self.stdin {
             Stdin::None => "none",
             Stdin::Json => "json",
@@ -71,21 +77,31 @@ impl Options {
             Stdin::Paths0 => "paths0",
         };
         words.say("stdin", self.stdin != implied, || stdin.into());
-        let shell = if self.shell == Shell::Yes { "yes" } else { "no" };
+        let shell = if self.shell == Shell::Yes {
+            "yes"
+        } else {
+            "no"
+        };
         words.say("shell", self.shell != Shell::Auto, || shell.into());
         words.some("timeout", self.timeout.as_ref(), |d| time(*d));
-        words.say("kill-after", self.kill_after != plain.kill_after, || time(self.kill_after));
+        words.say("kill-after", self.kill_after != plain.kill_after, || {
+            time(self.kill_after)
+        });
         words.say("retry", self.retry != 0, || self.retry.to_string());
         words.some("user", self.user.as_ref(), |name| escape(name.as_bytes()));
         words.some("group", self.group.as_ref(), |name| escape(name.as_bytes()));
-        words.some("cwd", self.cwd.as_ref(), |p| escape(p.as_os_str().as_bytes()));
+        words.some("cwd", self.cwd.as_ref(), |p| {
+            escape(p.as_os_str().as_bytes())
+        });
         words.some("umask", self.umask.as_ref(), |mode| format!("{mode:03o}"));
         words.some("nice", self.nice.as_ref(), i32::to_string);
-        words.say("output", self.output != Output::Log, || match &self.output {
-            Output::Discard => "discard".into(),
-            Output::Mail => "mail".into(),
-            Output::File(file) => escape(file.as_os_str().as_bytes()),
-            Output::Log => "log".into(),
+        words.say("output", self.output != Output::Log, || {
+            match &self.output {
+                Output::Discard => "discard".into(),
+                Output::Mail => "mail".into(),
+                Output::File(file) => escape(file.as_os_str().as_bytes()),
+                Output::Log => "log".into(),
+            }
         });
         words.some("key", self.key.as_ref(), |key| escape(key.as_bytes()));
     }

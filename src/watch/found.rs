@@ -40,29 +40,38 @@ pub(super) struct Thing {
     /// Only these apply (`Since`): made, content written, anything at all changed.
     pub made: bool,
     pub written: bool,
+    /// It is not there any more.
+    pub gone: bool,
+    /// Its times, where they were needed.
+    pub born: Stamp,
+    pub changed: Stamp,
 }
 
 impl Thing {
     /// From its type and, where one was needed, its properties.
-    pub fn new(kind: u32, stat: Option<&Stat>, open: bool, how: How) -> Option<Thing> {
+    /// `arrived`: its name was not there before, where that is known.
+    pub fn new(kind: u32, stat: Option<&Stat>, arrived: Option<bool>, how: How) -> Option<Thing> {
         let mut thing = Thing {
             dir: kind == libc::S_IFDIR,
             regular: kind == libc::S_IFREG,
             nonempty: stat.is_some_and(|s| s.size > 0),
-            open,
+            open: false,
             moved: how == How::Moved,
             made: true,
             written: true,
+            gone: false,
+            born: stat.and_then(|s| s.born).unwrap_or_default(),
+            changed: stat.map(|s| s.changed).unwrap_or_default(),
         };
         match how {
             How::Known => return None,
             How::Made | How::Moved => {}
             How::Since(since) => {
                 let s = stat?;
-                if s.changed < since {
+                if s.changed < since && arrived != Some(true) {
                     return None;
                 }
-                thing.made = s.born.is_some_and(|b| b >= since);
+                thing.made = s.born.is_some_and(|b| b >= since) || arrived == Some(true);
                 thing.written = thing.made || s.modified >= since;
                 if thing.dir && !thing.made {
                     return None;
@@ -79,6 +88,9 @@ pub(super) fn due(asked: Mask, thing: Thing) -> Mask {
     let has = |m: Mask| asked.intersects(m);
     let only = |list: &[Mask]| list.iter().copied().find(|&m| has(m)).unwrap_or_default();
     let closed = thing.regular && !thing.open;
+    if thing.gone {
+        return only(&[Mask::DELETE, Mask::MOVED_FROM]);
+    }
     if thing.moved {
         let first = only(&[Mask::MOVED_TO, Mask::CREATE]);
         let complete = if thing.regular {
@@ -118,7 +130,9 @@ pub(super) fn due(asked: Mask, thing: Thing) -> Mask {
 }
 
 /// The order in which the kernel would tell.
-pub(super) const ORDER: [Mask; 6] = [
+pub(super) const ORDER: [Mask; 8] = [
+    Mask::MOVED_FROM,
+    Mask::DELETE,
     Mask::MOVED_TO,
     Mask::CREATE,
     Mask::ATTRIB,
@@ -173,7 +187,28 @@ pub(super) fn for_file(asked: Mask, bits: Mask, complete: bool, linked: bool) ->
 /// the kernel had queued before the scan ended.
 pub(super) fn covers(told: Mask, bit: Mask) -> bool {
     let arrival = Mask::CREATE | Mask::MOVED_TO;
+    let parting = Mask::DELETE | Mask::MOVED_FROM;
+    if told.intersects(parting) {
+        return bit.intersects(parting);
+    }
     told.intersects(bit) || (!told.is_empty() && bit.intersects(arrival))
+}
+
+/// What is left of `due` for a line that was told `told` at `at`, before the
+/// queue was full: not again what covers the state that the thing is in.
+pub(super) fn left(due: Mask, told: Mask, at: Stamp, thing: Thing) -> Mask {
+    let arrival = Mask::CREATE | Mask::MOVED_TO;
+    let mut left = due;
+    if !told.is_empty() && thing.born <= at {
+        left = left & !arrival;
+    }
+    if thing.changed < at {
+        left = left & !told;
+        if told.intersects(Mask::MOVED_TO) {
+            left = Mask(0);
+        }
+    }
+    left
 }
 
 #[cfg(test)]

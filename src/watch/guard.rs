@@ -291,7 +291,7 @@ impl Inotify {
         self.tell(
             root,
             &news,
-            |asked| found::for_file(asked, raw.mask, complete, linked),
+            |line| found::for_file(line.mask, raw.mask, complete, linked),
             out,
         );
         if raw.mask.intersects(Mask::DELETE | Mask::MOVED_FROM) {

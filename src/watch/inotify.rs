@@ -18,7 +18,7 @@ use super::kernel::Kernel;
 use super::parse::{self, Raw};
 use super::rescan::Names;
 use super::root::{Key, Line, Root, RootId, Roots};
-use super::tell::{Cookies, Seen};
+use super::tell::{Cookies, Seen, Told};
 use super::tree::{NodeId, Tree};
 use super::{Report, Request, Source};
 use crate::event::LineId;
@@ -61,6 +61,7 @@ pub struct Inotify {
     pub(super) dirty: Vec<(NodeId, Box<[u8]>, How)>,
     /// Names in directories whose lines ask for deletions: a rescan compares.
     pub(super) names: Names,
+    pub(super) told: Told,
     /// Roots whose file is watched twice and has an event to come.
     pub(super) echoes: Vec<RootId>,
     buffer: Vec<u8>,
@@ -69,11 +70,15 @@ pub struct Inotify {
     /// Bytes read from the kernel so far, and of them dispatched.
     pub(super) total: u64,
     pub(super) position: u64,
-    /// Every event before this time has been dispatched.
+    /// Every event before this time has been read.
     pub(super) drained: Stamp,
+    /// As `drained`, before the events at hand were read.
+    pub(super) before: Stamp,
     /// When the events at hand were read.
     pub(super) time: SystemTime,
     pub(super) figures: Figures,
+    /// Events made so far.
+    pub(super) seq: u64,
 }
 
 impl Inotify {
@@ -95,14 +100,17 @@ impl Inotify {
             deferred: Vec::new(),
             dirty: Vec::new(),
             names: Names::default(),
+            told: Told::default(),
             echoes: Vec::new(),
             buffer: vec![0; BUFFER],
             entries: vec![0; BUFFER / 2],
             total: 0,
             position: 0,
             drained: sys::file_clock(),
+            before: sys::file_clock(),
             time: SystemTime::now(),
             figures: Figures::default(),
+            seq: 0,
         })
     }
 
@@ -176,6 +184,17 @@ impl Inotify {
     }
 }
 
+/// True where the queue was full at some point of these events.
+fn overflows(mut bytes: &[u8]) -> bool {
+    while let Some(raw) = parse::event(bytes) {
+        if raw.mask.intersects(Mask::Q_OVERFLOW) {
+            return true;
+        }
+        bytes = bytes.get(raw.len..).unwrap_or_default();
+    }
+    false
+}
+
 /// True for events after which the picture may be wrong.
 fn structural(raw: &Raw<'_>) -> bool {
     let names = Mask::CREATE | Mask::DELETE | Mask::MOVE;
@@ -246,7 +265,14 @@ impl Source for Inotify {
             Ok(n) => {
                 let more = n + parse::LARGEST > buffer.len();
                 self.total += n as u64;
+                self.before = self.drained;
+                if !more {
+                    self.drained = started;
+                }
                 let mut rest = buffer.get(..n).unwrap_or_default();
+                if more || self.told.since.is_some() || overflows(rest) {
+                    self.told.since = Some(started);
+                }
                 while let Some(raw) = parse::event(rest) {
                     self.position += raw.len as u64;
                     self.dispatch(&raw, out);
@@ -262,8 +288,8 @@ impl Source for Inotify {
         self.refresh(out);
         self.retry_deferred(out);
         if matches!(result, Ok(false)) {
-            self.drained = started;
             self.forget_echoes();
+            self.told.clear();
         }
         self.seen.expire(self.position);
         result

@@ -1,36 +1,222 @@
 //! After a full queue: everything changed since the last event read.
+//!
+//! What the kernel dropped is not known, so all roots are looked at again. A thing
+//! that changed since the queue was last empty is told with origin `Rescan`, as
+//! far as the lines were not told of it meanwhile. What is gone can be told only
+//! where its name was kept: sub-directories always, files for roots whose lines
+//! ask for deletions (a set of names a directory, about 50 bytes a name).
 
 use std::collections::{HashMap, HashSet};
+use std::os::fd::AsFd;
+
+use nix::fcntl::openat;
+use nix::sys::stat::Mode;
 
 use super::Report;
-use super::found::How;
+use super::found::{How, Thing};
 use super::inotify::Inotify;
-use super::tell::Owner;
-use super::tree::NodeId;
+use super::root::{Root, RootId, State};
+use super::scan::{dir_flags, path_flags};
+use super::tell::{News, Owner, Place};
+use super::tree::{LIMBO, MET, NodeId};
+use crate::event::Origin;
+use crate::sys::inotify::{self as sys, Stamp};
 use crate::table::Mask;
 
 /// Names by directory.
 pub(super) type Names = HashMap<u32, HashSet<Box<[u8]>>>;
 
 impl Inotify {
+    /// The queue was full: events were lost after those read so far.
     pub(super) fn overflow(&mut self, out: &mut Vec<Report>) {
         self.figures.overflows += 1;
-        let _ = out;
+        let since = self.before;
+        log::warn!(overflows = self.figures.overflows; "inotify queue overflow: looking for what changed");
+        for root in self.roots.ids() {
+            self.rescan(root, since, out);
+        }
     }
 
+    /// Tells what changed at a root since a time.
+    pub(super) fn rescan(&mut self, id: RootId, since: Stamp, out: &mut Vec<Report>) {
+        let Some(root) = self.roots.get(id) else {
+            return;
+        };
+        self.figures.rescans += 1;
+        let since = since.max(root.settled);
+        let (top, identity) = (root.top(), root.identity);
+        let was_file = matches!(root.state, State::File(_));
+        self.resolve(id, How::Moved, out);
+        let Some(root) = self.roots.get(id) else {
+            return;
+        };
+        match &root.state {
+            State::Dir(now) if top == Some(*now) => self.rescan_tree(*now, since, out),
+            State::File(_) => {
+                let how = if root.identity == identity {
+                    How::Since(since)
+                } else {
+                    How::Moved
+                };
+                self.rescan_file(id, how, out);
+            }
+            State::Missing if was_file => self.tell_file_gone(id, out),
+            _ => {}
+        }
+    }
+
+    fn rescan_tree(&mut self, top: NodeId, since: Stamp, out: &mut Vec<Report>) {
+        for id in self.tree.subtree(top) {
+            if let Some(n) = self.tree.get_mut(id) {
+                n.flags &= !MET;
+            }
+        }
+        let Ok(fd) = self.open_node(top, dir_flags()) else {
+            return;
+        };
+        self.flag(top, MET);
+        self.scan(top, fd, How::Since(since), out);
+        while let Some((id, how)) = self.deferred.pop() {
+            if let Ok(fd) = self.open_node(id, dir_flags()) {
+                self.scan(id, fd, how, out);
+            }
+        }
+        for id in self.tree.subtree(top) {
+            if self.tree.get(id).is_some_and(|n| n.flags & MET == 0) {
+                self.tell_dir_gone(id, out);
+                self.drop_subtree(id);
+            }
+        }
+    }
+
+    /// A sub-directory is gone, and the kernel may not say so.
+    fn tell_dir_gone(&mut self, id: NodeId, out: &mut Vec<Report>) {
+        let Some(node) = self.tree.get(id) else {
+            return;
+        };
+        let (root, parent, name) = (node.root, node.parent, node.name.clone());
+        // In limbo: that it left its name has been told.
+        if node.flags & LIMBO == 0 {
+            self.tell_parting(root, Place::Node(parent), &name, Mask::ISDIR, out);
+        }
+        let news = News::found(Place::Node(id), b"", Mask(0));
+        self.tell(root, &news, |line| line.mask & Mask::DELETE_SELF, out);
+    }
+
+    /// Names that a rescan no longer found.
+    pub(super) fn tell_gone(
+        &mut self,
+        root: RootId,
+        node: NodeId,
+        old: &HashSet<Box<[u8]>>,
+        found: &mut Vec<(Owner, Box<[u8]>, Thing)>,
+        out: &mut Vec<Report>,
+    ) {
+        let now = self.names.get(&node.0);
+        let gone: Vec<_> = old
+            .iter()
+            .filter(|n| !now.is_some_and(|now| now.contains(*n)))
+            .cloned()
+            .collect();
+        for name in gone {
+            // Sub-directories with a place of their own are told with that.
+            if self.tree.find(node, &name).is_some() {
+                continue;
+            }
+            self.tell_parting(root, Place::Node(node), &name, Mask(0), out);
+            found.push((
+                Owner::Node(node),
+                name,
+                Thing {
+                    gone: true,
+                    ..Thing::default()
+                },
+            ));
+        }
+    }
+
+    fn tell_parting(
+        &mut self,
+        root: RootId,
+        place: Place<'_>,
+        name: &[u8],
+        kind: Mask,
+        out: &mut Vec<Report>,
+    ) {
+        let gone = Thing {
+            gone: true,
+            ..Thing::default()
+        };
+        let news = News::found(place, name, kind);
+        self.tell(root, &news, |line| super::found::due(line.mask, gone), out);
+    }
+
+    /// A file that was and is there.
+    fn rescan_file(&mut self, id: RootId, how: How, out: &mut Vec<Report>) {
+        let Some((wd, name)) = self.roots.get(id).and_then(|r| r.leaf.clone()) else {
+            return;
+        };
+        let Some(dir) = self.open_guard(wd) else {
+            return;
+        };
+        let Ok(fd) = openat(&dir, &*name, path_flags(), Mode::empty()) else {
+            return;
+        };
+        let Ok(stat) = sys::stat(fd.as_fd(), c"") else {
+            return;
+        };
+        let Some(thing) = self.look(id, wd, dir.as_fd(), (&name, stat.kind()), (how, None)) else {
+            return;
+        };
+        self.tell_found(id, Place::Root, Owner::File(id), b"", thing, how, out);
+        let until = self.total + self.kernel.queued();
+        self.seen.insert(Owner::File(id), b"", thing, until);
+        self.seen.own_done(until);
+    }
+
+    fn tell_file_gone(&mut self, id: RootId, out: &mut Vec<Report>) {
+        let parting = Mask::DELETE_SELF | Mask::MOVE_SELF | Mask::DELETE | Mask::MOVED_FROM;
+        let told = self.told.of(Owner::File(id), b"");
+        let news = News::found(Place::Root, b"", Mask(0));
+        let choose = |line: &super::root::Line| {
+            let known = told
+                .iter()
+                .any(|(l, mask, _)| *l == line.id && mask.intersects(parting));
+            if known {
+                Mask(0)
+            } else {
+                super::found::for_file(line.mask, Mask::DELETE, false, false)
+            }
+        };
+        self.tell(id, &news, choose, out);
+    }
+
+    /// Keeps a name for a later rescan.
     pub(super) fn note_name(&mut self, dir: NodeId, name: &[u8]) {
         self.names.entry(dir.0).or_default().insert(name.into());
     }
 
+    /// A name is gone, and told.
     pub(super) fn drop_name(&mut self, dir: NodeId, name: &[u8]) {
         if let Some(names) = self.names.get_mut(&dir.0) {
             names.remove(name);
         }
     }
+}
 
-    pub(super) fn miss(&mut self, _dir: NodeId, _out: &mut Vec<Report>) {}
-
-    pub(super) fn told(&self, _owner: Owner, _name: &[u8], _how: How) -> Mask {
-        Mask(0)
+impl<'a> News<'a> {
+    /// News of a rescan.
+    fn found(place: Place<'a>, name: &'a [u8], kind: Mask) -> Self {
+        News {
+            place,
+            name,
+            kind,
+            origin: Origin::Rescan,
+            old_path: None,
+            known: None,
+        }
     }
 }
+
+#[allow(dead_code)]
+fn unused(_: &Root) {}

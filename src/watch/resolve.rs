@@ -19,17 +19,19 @@ use nix::sys::stat::Mode;
 use super::Report;
 use super::found::How;
 use super::inotify::Inotify;
-use super::root::{File, Identity, Link, NOISE, Root, RootId, State};
+use super::root::{File, Link, NOISE, Root, RootId, State};
 use super::scan::{dir_flags, path_flags};
 use super::tell::{Owner, Place};
 use super::tree::NodeId;
-use crate::sys::inotify::{self as sys, Stat};
+use crate::sys::inotify::{self as sys, Identity, Stat};
 use crate::table::Mask;
 
 /// As the kernel: more links than this on one way are a loop.
 const MOST_LINKS: u32 = 40;
 /// Walks before a way that changes all the time is taken as it is.
 const MOST_WALKS: u32 = 8;
+/// Former inodes of a path that are known again when they come back.
+const MOST_LOST: usize = 4;
 
 /// What a path leads to.
 enum End {
@@ -37,7 +39,7 @@ enum End {
     /// Its directory, its name there, itself.
     File(OwnedFd, Vec<u8>, OwnedFd, Stat),
     /// Nothing, or something that may not be looked at.
-    Nothing(nix::Error),
+    Nothing,
 }
 
 /// One walk along a path.
@@ -97,7 +99,7 @@ impl Inotify {
                     out,
                 );
             }
-            End::Nothing(_) => self.serve_nothing(id),
+            End::Nothing => self.serve_nothing(id),
         }
         if let Some(e) = walk.refused {
             let name = walk.path;
@@ -107,7 +109,8 @@ impl Inotify {
 
     /// Puts the new guards in the place of the old; gives the old leaf.
     fn guard_way(&mut self, id: RootId, walk: &mut Walk, end: &End) -> Option<(i32, Box<[u8]>)> {
-        if matches!(end, End::Dir(..)) {
+        let root = self.roots.get(id)?;
+        if matches!(end, End::Dir(..)) || root.key.flags.intersects(Mask::ONLYDIR) {
             walk.leaf = None;
         }
         let mut links: Vec<Link> = Vec::new();
@@ -135,10 +138,15 @@ impl Inotify {
     /// Walks the path once and guards it.
     fn walk(&mut self, walk: &mut Walk) -> End {
         let Some(root) = self.roots.get(walk.root) else {
-            return End::Nothing(nix::Error::ENOENT);
+            return End::Nothing;
         };
         let follow = !root.key.flags.intersects(Mask::DONT_FOLLOW);
-        let leaf_mask = root.leaf_mask();
+        let only_dir = root.key.flags.intersects(Mask::ONLYDIR);
+        let leaf_mask = if only_dir {
+            GOES | COMES
+        } else {
+            root.leaf_mask()
+        };
         let mut todo = components(root.written());
         let mut links = 0;
         walk.path.clear();
@@ -152,7 +160,7 @@ impl Inotify {
         };
         let mut here = match start() {
             Ok(fd) => fd,
-            Err(e) => return End::Nothing(e),
+            Err(_) => return End::Nothing,
         };
         // The directory and the name by which `here` was reached.
         let mut above: Option<(OwnedFd, Vec<u8>, Vec<u8>)> = None;
@@ -170,18 +178,14 @@ impl Inotify {
             };
             let fd = match found {
                 Ok(fd) => fd,
-                Err(e) => {
+                Err(_) => {
                     self.guard_above(walk, above.as_ref());
-                    return End::Nothing(e);
+                    return End::Nothing;
                 }
             };
             let stat = match sys::stat(fd.as_fd(), c"") {
                 Ok(stat) => stat,
-                Err(e) => {
-                    return End::Nothing(nix::Error::from_raw(
-                        e.raw_os_error().unwrap_or(libc::EIO),
-                    ));
-                }
+                Err(_) => return End::Nothing,
             };
             walk.trail.push(stat.identity());
             if stat.kind() == libc::S_IFLNK && (!last || follow) {
@@ -189,14 +193,14 @@ impl Inotify {
                 self.guard(walk, fd.as_fd(), None, REPLACED);
                 let target = match readlinkat(&fd, "") {
                     Ok(target) if links <= MOST_LINKS => target.into_vec(),
-                    Ok(_) => return End::Nothing(nix::Error::ELOOP),
-                    Err(e) => return End::Nothing(e),
+                    Ok(_) => return End::Nothing,
+                    Err(_) => return End::Nothing,
                 };
                 if target.first() == Some(&b'/') {
                     walk.path.clear();
                     match start() {
                         Ok(fd) => here = fd,
-                        Err(e) => return End::Nothing(e),
+                        Err(_) => return End::Nothing,
                     }
                 }
                 todo.extend(components(&target));
@@ -217,13 +221,13 @@ impl Inotify {
                     GOES | COMES | Mask::MOVED_FROM.0,
                 );
                 self.guard_above(walk, above.as_ref());
-                return End::Nothing(nix::Error::ENOTDIR);
+                return End::Nothing;
             }
         }
         self.guard_above(walk, above.as_ref());
         match sys::stat(here.as_fd(), c"") {
             Ok(stat) => End::Dir(here, stat),
-            Err(_) => End::Nothing(nix::Error::EIO),
+            Err(_) => End::Nothing,
         }
     }
 
@@ -352,7 +356,8 @@ impl Inotify {
             return;
         }
         let owner = Owner::File(id);
-        let Some(thing) = self.look(id, leaf_wd, dir.as_fd(), name, stat.kind(), how) else {
+        let Some(thing) = self.look(id, leaf_wd, dir.as_fd(), (name, stat.kind()), (how, None))
+        else {
             return;
         };
         self.tell_found(id, Place::Root, owner, b"", thing, how, out);
@@ -381,7 +386,8 @@ impl Inotify {
         };
         root.state = State::Missing;
         if let Some(identity) = root.identity.take() {
-            root.lost = Some((identity, drained));
+            root.lost.truncate(MOST_LOST - 1);
+            root.lost.insert(0, (identity, drained.max(root.settled)));
         }
     }
 
@@ -393,8 +399,10 @@ impl Inotify {
         };
         root.state = state;
         root.identity = Some(identity);
-        match root.lost.take() {
-            Some((lost, since)) if lost == identity && how != How::Known => How::Since(since),
+        root.settled = sys::file_clock();
+        let back = root.lost.iter().position(|(lost, _)| *lost == identity);
+        match back.map(|at| root.lost.remove(at)) {
+            Some((_, since)) if how != How::Known => How::Since(since),
             _ => how,
         }
     }

@@ -4,7 +4,7 @@
 use super::kernel::Wd;
 use super::tree::NodeId;
 use crate::event::LineId;
-use crate::sys::inotify::Stamp;
+use crate::sys::inotify::{Identity, Stamp};
 use crate::table::{Mask, PathSpec};
 use crate::watch::Request;
 
@@ -46,9 +46,6 @@ pub(super) struct Line {
     pub spent: bool,
 }
 
-/// Device and inode.
-pub(super) type Identity = ((u32, u32), u64);
-
 /// What the path is at present.
 #[derive(Debug)]
 pub(super) enum State {
@@ -88,8 +85,10 @@ pub(super) struct Root {
     pub state: State,
     /// Of what `state` is; None while missing.
     pub identity: Option<Identity>,
-    /// What it was before it went, and since when its changes are unknown.
-    pub lost: Option<(Identity, Stamp)>,
+    /// What it was before, and since when the changes of that are unknown.
+    pub lost: Vec<(Identity, Stamp)>,
+    /// When `state` was found: what is older was there, and is not told.
+    pub settled: Stamp,
     pub links: Vec<Link>,
     /// Directory and name by which the last component is watched.
     pub leaf: Option<(Wd, Box<[u8]>)>,
@@ -111,7 +110,8 @@ impl Root {
             asked: Mask(0),
             state: State::Missing,
             identity: None,
-            lost: None,
+            lost: Vec::new(),
+            settled: Stamp::default(),
             links: Vec::new(),
             leaf: None,
         }

@@ -5,6 +5,7 @@
 //! scanned is scanned to its end; the events of the renaming are in the queue and
 //! put it in its place.
 
+use std::collections::HashSet;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,7 +17,7 @@ use super::Report;
 use super::found::{self, How, Thing};
 use super::inotify::Inotify;
 use super::parse;
-use super::root::{NOISE, RootId};
+use super::root::{Line, NOISE, RootId};
 use super::tell::{News, Owner, Place};
 use super::tree::{LIMBO, MET, NodeId};
 use crate::event::Origin;
@@ -33,6 +34,7 @@ struct Frame {
     /// Names of sub-directories to enter, each ended by NUL.
     subs: Vec<u8>,
     at: usize,
+    how: How,
 }
 
 /// What became of a directory that was met.
@@ -59,36 +61,36 @@ impl Inotify {
             return;
         };
         let root = node.root;
-        if let (Some(parent), name) = (self.tree.get(node.parent), &node.name) {
-            if self
-                .kernel
-                .get(parent.wd)
-                .is_some_and(|w| Mask(w.mask).intersects(NOISE))
-            {
-                self.seen.expect_own(parent.wd, name);
-            }
+        // Opening is told by the parent; for the top of a tree, by itself.
+        let (heard, name) = self
+            .tree
+            .get(node.parent)
+            .map_or((node.wd, &b""[..]), |p| (p.wd, &node.name));
+        if self.hears_reading(heard) {
+            self.seen.expect_own(heard, name);
         }
         let mut found = Vec::new();
         let mut stack = Vec::new();
         self.open_frame(root, top, fd, how, &mut stack, &mut found, out);
         while let Some(frame) = stack.last_mut() {
             let Some(name) = next_name(frame) else {
-                self.close_frame(&mut stack, root, how, out);
+                self.close_frame(&mut stack, root);
                 continue;
             };
+            let how = frame.how;
             let (parent, dir) = (frame.node, frame.fd.as_fd());
             match openat(dir, name.as_slice(), dir_flags(), Mode::empty()) {
                 Ok(fd) => {
                     let met = self.meet(parent, &name, fd.as_fd());
                     let next = match met {
-                        Ok(Met::New(id)) => Some(id),
-                        Ok(Met::Known(id)) => matches!(how, How::Since(_)).then_some(id),
+                        Ok(Met::New(id)) => Some((id, newcomer(fd.as_fd(), how))),
+                        Ok(Met::Known(id)) => matches!(how, How::Since(_)).then_some((id, how)),
                         Err(e) => {
                             self.refused(root, parent, &name, &e, out);
                             None
                         }
                     };
-                    let Some(id) = next else { continue };
+                    let Some((id, how)) = next else { continue };
                     if stack.len() >= OPEN_AT_ONCE {
                         self.deferred.push((id, how));
                     } else {
@@ -124,11 +126,22 @@ impl Inotify {
             node,
             subs: Vec::new(),
             at: 0,
+            how,
         };
         let Some(r) = self.roots.get(root) else {
             return;
         };
         let (recursive, keeps) = (r.key.recursive, r.keeps_names());
+        let rescan = matches!(how, How::Since(_));
+        let old_names = if rescan {
+            self.names.remove(&node.0).unwrap_or_default()
+        } else {
+            HashSet::default()
+        };
+        self.hush(node, frame.fd.as_fd());
+        let Some(r) = self.roots.get(root) else {
+            return;
+        };
         if how == How::Known && !recursive && !keeps {
             return stack.push(frame);
         }
@@ -157,14 +170,21 @@ impl Inotify {
                         frame.subs.push(0);
                     }
                 }
+                let known = rescan && self.tree.find(node, entry.name).is_some();
+                let arrived = match (rescan, keeps) {
+                    (true, true) => Some(!old_names.contains(entry.name) && !known),
+                    (true, false) if kind == libc::S_IFDIR && recursive => {
+                        Some(!known).filter(|_| frame.enters(entry.name))
+                    }
+                    _ => None,
+                };
                 if how != How::Known {
                     self.find(
                         root,
                         node,
                         frame.fd.as_fd(),
-                        entry.name,
-                        kind,
-                        how,
+                        (entry.name, kind),
+                        (how, arrived),
                         found,
                         out,
                     );
@@ -175,24 +195,18 @@ impl Inotify {
             }
         }
         self.entries = entries;
+        if rescan {
+            self.tell_gone(root, node, &old_names, found, out);
+        }
         stack.push(frame);
     }
 
     /// A directory is done: close it, and only then ask for the events that
     /// reading it would have caused.
-    fn close_frame(
-        &mut self,
-        stack: &mut Vec<Frame>,
-        root: RootId,
-        how: How,
-        out: &mut Vec<Report>,
-    ) {
+    fn close_frame(&mut self, stack: &mut Vec<Frame>, root: RootId) {
         let Some(frame) = stack.pop() else { return };
         let node = frame.node;
         drop(frame);
-        if let How::Since(_) = how {
-            self.miss(node, out);
-        }
         let Some(r) = self.roots.get(root) else {
             return;
         };
@@ -210,6 +224,24 @@ impl Inotify {
         };
         if let Some(fd) = open.filter(|fd| self.kernel.is(fd.as_fd(), wd)) {
             let _ = self.kernel.watch(fd.as_fd(), mask);
+        }
+    }
+
+    /// True where opening and reading what is in a directory is heard.
+    pub(super) fn hears_reading(&self, wd: i32) -> bool {
+        self.kernel
+            .get(wd)
+            .is_some_and(|w| Mask(w.mask).intersects(NOISE))
+    }
+
+    /// Stops the events that our reading would cause, until `close_frame`.
+    fn hush(&mut self, node: NodeId, fd: BorrowedFd<'_>) {
+        let Some(wd) = self.tree.get(node).map(|n| n.wd) else {
+            return;
+        };
+        if self.hears_reading(wd) {
+            let mask = self.needed(wd) & !NOISE.0;
+            self.kernel.narrow(fd, wd, mask);
         }
     }
 
@@ -312,14 +344,13 @@ impl Inotify {
         root: RootId,
         node: NodeId,
         dir: BorrowedFd<'_>,
-        name: &[u8],
-        kind: u32,
-        how: How,
+        (name, kind): (&[u8], u32),
+        (how, arrived): (How, Option<bool>),
         found: &mut Vec<(Owner, Box<[u8]>, Thing)>,
         out: &mut Vec<Report>,
     ) {
         let wd = self.tree.get(node).map_or(-1, |n| n.wd);
-        let Some(thing) = self.look(root, wd, dir, name, kind, how) else {
+        let Some(thing) = self.look(root, wd, dir, (name, kind), (how, arrived)) else {
             return;
         };
         let place = Place::Node(node);
@@ -333,9 +364,8 @@ impl Inotify {
         root: RootId,
         wd: i32,
         dir: BorrowedFd<'_>,
-        name: &[u8],
-        kind: u32,
-        how: How,
+        (name, kind): (&[u8], u32),
+        (how, arrived): (How, Option<bool>),
     ) -> Option<Thing> {
         let asked = self.roots.get(root)?.asked;
         let content = Mask::MODIFY | Mask::CLOSE_WRITE | Mask::COMPLETE;
@@ -350,15 +380,11 @@ impl Inotify {
         if needs && stat.is_none() {
             return None; // gone again: the queue tells
         }
-        let thing = Thing::new(kind, stat.as_ref(), false, how)?;
+        let thing = Thing::new(kind, stat.as_ref(), arrived, how)?;
         if !closes || !(thing.written || thing.moved) {
             return Some(thing);
         }
-        if self
-            .kernel
-            .get(wd)
-            .is_some_and(|w| Mask(w.mask).intersects(NOISE))
-        {
+        if self.hears_reading(wd) {
             self.seen.expect_own(wd, name);
         }
         Some(Thing {
@@ -396,7 +422,11 @@ impl Inotify {
             Origin::Scan
         };
         let kind = if thing.dir { Mask::ISDIR } else { Mask(0) };
-        let told = self.told(owner, name, how);
+        let told = if origin == Origin::Rescan {
+            self.told.of(owner, name)
+        } else {
+            Vec::new()
+        };
         for bit in found::ORDER.into_iter().filter(|&b| any.intersects(b)) {
             let news = News {
                 place,
@@ -406,9 +436,36 @@ impl Inotify {
                 old_path: None,
                 known: None,
             };
-            let choose = |asked| found::step(found::due(asked, thing), bit, thing) & !told;
+            let choose = |line: &Line| {
+                let due = found::due(line.mask, thing);
+                let before = told.iter().filter(|(l, ..)| *l == line.id);
+                let left = before.fold(due, |left, (_, told, at)| {
+                    found::left(left, *told, *at, thing)
+                });
+                found::step(left, bit, thing)
+            };
             self.tell(root, &news, choose, out);
         }
+    }
+}
+
+impl Frame {
+    /// True where the directory `name` will be entered from here.
+    fn enters(&self, name: &[u8]) -> bool {
+        self.subs
+            .strip_suffix(&[0])
+            .is_some_and(|s| s.rsplit(|&b| b == 0).next() == Some(name))
+    }
+}
+
+/// How a directory that a rescan met for the first time came to be there.
+fn newcomer(fd: BorrowedFd<'_>, how: How) -> How {
+    let How::Since(since) = how else { return how };
+    let born = sys::stat(fd, c"").ok().and_then(|s| s.born);
+    if born.is_some_and(|b| b >= since) {
+        How::Made
+    } else {
+        How::Moved
     }
 }
 

@@ -12,9 +12,10 @@ use super::found::{self, Thing};
 use super::inotify::Inotify;
 use super::kernel::{NO_GUARD, PlainMap, Wd};
 use super::parse::Raw;
-use super::root::{NOISE, Root, RootId, TWICE};
+use super::root::{Line, NOISE, Root, RootId, TWICE};
 use super::tree::{MOUNT, NodeId, Tree};
-use crate::event::{Event, Origin};
+use crate::event::{Event, LineId, Origin};
+use crate::sys::inotify::Stamp;
 use crate::table::Mask;
 
 /// Where an event is told to have happened: `$@`.
@@ -77,6 +78,38 @@ pub(super) struct Seen {
     until: u64,
 }
 
+/// What was told since the queue was last empty: after an overflow, what need
+/// not be told again. Kept only while the queue is not empty.
+#[derive(Default)]
+pub(super) struct Told {
+    /// When the events at hand were read, while a log is kept.
+    pub since: Option<Stamp>,
+    names: PlainMap<u64, HashMap<Box<[u8]>, Vec<(LineId, Mask, Stamp)>>>,
+}
+
+impl Told {
+    fn insert(&mut self, owner: Owner, name: &[u8], line: LineId, mask: Mask) {
+        if let Some(at) = self.since {
+            let names = self.names.entry(owner.key()).or_default();
+            names.entry(name.into()).or_default().push((line, mask, at));
+        }
+    }
+
+    /// What lines were told of `name`, and when.
+    pub fn of(&self, owner: Owner, name: &[u8]) -> Vec<(LineId, Mask, Stamp)> {
+        self.names
+            .get(&owner.key())
+            .and_then(|n| n.get(name))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    pub fn clear(&mut self) {
+        self.since = None;
+        self.names.clear();
+    }
+}
+
 /// Whose name it is: a place in a tree, or a root that is a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
@@ -85,6 +118,13 @@ pub(super) enum Owner {
 }
 
 impl Owner {
+    fn of(place: Place<'_>, root: RootId) -> Self {
+        match place {
+            Place::Node(id) => Owner::Node(id),
+            _ => Owner::File(root),
+        }
+    }
+
     fn key(self) -> u64 {
         match self {
             Owner::Node(id) => id.0.into(),
@@ -195,7 +235,7 @@ impl Inotify {
         &mut self,
         root: RootId,
         news: &News<'_>,
-        choose: impl Fn(Mask) -> Mask,
+        choose: impl Fn(&Line) -> Mask,
         out: &mut Vec<Report>,
     ) {
         let Some(r) = self.roots.get_mut(root) else {
@@ -207,7 +247,7 @@ impl Inotify {
             if line.spent {
                 continue;
             }
-            let bits = choose(line.mask);
+            let bits = choose(line);
             let told_before = news
                 .known
                 .is_some_and(|t| found::covers(found::due(line.mask, t), bits));
@@ -219,6 +259,10 @@ impl Inotify {
             let event = match &last {
                 Some(e) if e.mask == mask => Rc::clone(e),
                 _ => Rc::new(Event {
+                    seq: {
+                        self.seq += 1;
+                        self.seq
+                    },
                     mask,
                     watch: news.place.path(r, &self.tree),
                     name: OsStr::from_bytes(news.name).to_owned(),
@@ -233,6 +277,8 @@ impl Inotify {
             let Some(line) = r.lines.get_mut(at) else {
                 continue;
             };
+            self.told
+                .insert(Owner::of(news.place, root), news.name, line.id, mask);
             out.push(Report::Event(line.id, event));
             if line.mask.intersects(Mask::ONESHOT) {
                 line.spent = true;
@@ -277,8 +323,10 @@ impl Inotify {
             old_path: self.old_path(root, raw),
             known: self.seen.known(owner, raw.name, self.position),
         };
-        self.tell(root, &news, |asked| asked & bits, out);
-        if bits.intersects(Mask::DELETE | Mask::MOVED_FROM) {
+        let back =
+            news.known.is_some_and(|t| t.gone) && bits.intersects(Mask::CREATE | Mask::MOVED_TO);
+        self.tell(root, &news, |line| line.mask & bits, out);
+        if back || bits.intersects(Mask::DELETE | Mask::MOVED_FROM) {
             self.seen.forget(owner, raw.name);
         }
     }

@@ -14,6 +14,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::channel::Channel;
 use super::lines::Lines;
 use super::protocol::{Settings, Status};
+use super::streams::StreamLines;
 use super::view::{RunInfo, View};
 use super::{environment, job};
 use crate::event::{Event, LineId};
@@ -56,6 +57,7 @@ const SOURCE: u64 = 0;
 const RUNNER: u64 = 1;
 const CHANNEL: u64 = 2;
 const SIGNALS: u64 = 3;
+const STREAMS: u64 = 4;
 
 /// The foreground's own table, as a watched path like any other.
 pub(super) const TABLE: LineId = LineId(0);
@@ -70,6 +72,7 @@ pub struct Engine {
     pub(super) source: Inotify,
     pub(super) scheduler: Scheduler,
     pub(super) runner: Runner,
+    pub(super) streams: StreamLines,
     pub(super) view: Box<dyn View>,
     pub(super) channel: Option<Channel>,
     pub(super) status: Status,
@@ -96,10 +99,12 @@ impl Engine {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let source = Inotify::new()?;
         let runner = Runner::new()?;
+        let streams = StreamLines::new()?;
         let readable = |tag| EpollEvent::new(EpollFlags::EPOLLIN, tag);
         epoll.add(source.fd(), readable(SOURCE))?;
         epoll.add(runner.fd(), readable(RUNNER))?;
         epoll.add(signals.as_fd(), readable(SIGNALS))?;
+        epoll.add(streams.fd(), readable(STREAMS))?;
         Ok(Self {
             scheduler: Scheduler::new(settings.max_jobs as usize),
             base_env: environment::inherited(),
@@ -116,6 +121,7 @@ impl Engine {
             settings,
             source,
             runner,
+            streams,
             view,
             epoll,
             signals,
@@ -124,7 +130,8 @@ impl Engine {
 
     /// Listens to a supervisor from now on.
     pub fn attach(&mut self, channel: Channel) -> io::Result<()> {
-        self.epoll.add(channel.fd(), EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL))?;
+        self.epoll
+            .add(channel.fd(), EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL))?;
         self.channel = Some(channel);
         Ok(())
     }
@@ -139,7 +146,7 @@ impl Engine {
     /// Waits, handles what is ready, starts what may start.
     pub fn turn(&mut self) -> io::Result<Flow> {
         self.runner.prepare();
-        let mut ready = [EpollEvent::empty(); 4];
+        let mut ready = [EpollEvent::empty(); 5];
         let count = match self.epoll.wait(&mut ready, self.timeout()) {
             Err(Errno::EINTR) => 0,
             other => other?,
@@ -160,6 +167,7 @@ impl Engine {
         }
         self.tick();
         self.start_ready();
+        self.streams.process(self.clock.now(), &mut self.runner);
         self.flow()
     }
 
@@ -168,6 +176,7 @@ impl Engine {
             self.source.deadline(),
             self.runner.deadline(),
             self.scheduler.deadline(),
+            self.streams.deadline(),
             self.stopping.until(),
         ];
         let Some(next) = deadlines.into_iter().flatten().min() else {
@@ -225,14 +234,30 @@ impl Engine {
         }
         if self.lines.wants(line, &event) {
             self.status.events += 1;
-            self.scheduler.event(line, event, now);
+            self.hand_on(line, event, now);
+        }
+    }
+
+    /// To the stream of its line, or to the scheduler. A stream line that
+    /// settles goes through the scheduler first.
+    pub(super) fn hand_on(&mut self, line: LineId, event: Rc<Event>, now: Moment) {
+        let served = self.lines.get(line);
+        match served.filter(|served| served.streams_at_once()) {
+            Some(served) => {
+                self.view.streamed(served, &event);
+                self.streams.push(line, served, &event);
+            }
+            None => self.scheduler.event(line, event, now),
         }
     }
 
     fn read_runner(&mut self) -> io::Result<()> {
         let mut ended = std::mem::take(&mut self.ended);
         self.runner.process(self.clock.now(), &mut ended);
-        if ended.iter().any(|report| matches!(report, run::Report::Ended { .. })) {
+        if ended
+            .iter()
+            .any(|report| matches!(report, run::Report::Ended { .. }))
+        {
             // What a command did itself is known before its end is: IN_NO_LOOP.
             self.drain_source()?;
         }
@@ -250,6 +275,9 @@ impl Engine {
                 self.view.output(self.active.get(&run), &text);
             }
             run::Report::Ended { run, outcome, .. } => {
+                if self.streams.ended(run, outcome, now) {
+                    return;
+                }
                 let success = outcome.success();
                 self.status.failed += u64::from(!success);
                 self.scheduler.finished(run, success, now);
@@ -287,7 +315,12 @@ impl Engine {
         let now = self.clock.now();
         while let Some(action) = self.scheduler.next(now) {
             match action {
-                Action::Start { run, line, events, attempt } => {
+                Action::Start {
+                    run,
+                    line,
+                    events,
+                    attempt,
+                } => {
                     self.start(run, line, events, attempt, now);
                 }
                 Action::Kill { run, .. } => self.runner.kill(run, now),
@@ -300,11 +333,26 @@ impl Engine {
         }
     }
 
-    fn start(&mut self, run: RunId, line: LineId, events: Vec<Rc<Event>>, attempt: u32, now: Moment) {
+    fn start(
+        &mut self,
+        run: RunId,
+        line: LineId,
+        events: Vec<Rc<Event>>,
+        attempt: u32,
+        now: Moment,
+    ) {
         let Some(served) = self.lines.get(line) else {
             self.scheduler.finished(run, true, now);
             return;
         };
+        if served.line.options.stream {
+            for event in &events {
+                self.view.streamed(served, event);
+                self.streams.push(line, served, event);
+            }
+            self.scheduler.finished(run, true, now);
+            return;
+        }
         let job = job::build(served, &events, &self.settings);
         match self.runner.start(run, &job, now) {
             Ok(pid) => {
@@ -332,7 +380,7 @@ impl Engine {
             lines: self.lines.len() as u32,
             watches: self.source.figures().watches as u64,
             running: self.runner.running() as u64,
-            waiting: self.scheduler.totals().waiting,
+            waiting: self.scheduler.waiting() as u64 + self.streams.waiting(),
             ..self.status.clone()
         }
     }

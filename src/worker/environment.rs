@@ -40,11 +40,6 @@ pub fn set(env: &mut Vec<(OsString, OsString)>, name: &OsStr, value: &OsStr) {
     }
 }
 
-/// A variable's value.
-pub fn get<'a>(env: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr> {
-    env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
-}
-
 /// The account variables of a line with `user=`.
 pub fn become_user(env: &mut Vec<(OsString, OsString)>, user: &User) {
     let name = OsStr::new(&user.name);

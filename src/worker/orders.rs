@@ -61,13 +61,29 @@ impl Engine {
         let Some(fd) = fd else { return Ok(()) };
         let mut bytes = Vec::new();
         // One byte more than allowed, so that the parser sees and says it.
-        let read = File::from(fd).take(MAX_TABLE as u64 + 1).read_to_end(&mut bytes);
+        let read = File::from(fd)
+            .take(MAX_TABLE as u64 + 1)
+            .read_to_end(&mut bytes);
         if let Err(error) = read {
             self.view.unreadable(&origin, &error);
-            return self.tell(FromWorker::Loaded { table, lines: 0, errors: 1 }, None);
+            return self.tell(
+                FromWorker::Loaded {
+                    table,
+                    lines: 0,
+                    errors: 1,
+                },
+                None,
+            );
         }
         let (lines, errors) = self.load(table.clone(), origin, &bytes);
-        self.tell(FromWorker::Loaded { table, lines, errors }, None)
+        self.tell(
+            FromWorker::Loaded {
+                table,
+                lines,
+                errors,
+            },
+            None,
+        )
     }
 
     /// Puts a table in force; the number of its lines served, and not served.
@@ -101,8 +117,14 @@ impl Engine {
         let change = self.lines.replace(name, lines);
         let mut reports = Vec::new();
         for id in change.added.into_iter().chain(self.rearmed(&change.kept)) {
-            let Some(served) = self.lines.get(id) else { continue };
-            self.scheduler.set_line(id, &served.line.options);
+            let Some(served) = self.lines.get(id) else {
+                continue;
+            };
+            self.scheduler.set_line(id, &served.schedule());
+            if served.line.options.stream {
+                self.streams
+                    .add(id, served, &self.settings, self.clock.now());
+            }
             self.source.add(served.request(id), &mut reports);
         }
         // Given up last: what old and new lines share stays watched throughout.
@@ -131,6 +153,7 @@ impl Engine {
     fn forget(&mut self, id: LineId) {
         self.source.remove(id);
         self.scheduler.remove_line(id);
+        self.streams.remove(id, self.grace(), self.clock.now());
         self.lines.forget(id);
     }
 
@@ -140,7 +163,7 @@ impl Engine {
         let found = saved::read(File::from(fd), &self.lines)?;
         self.view.resumed(found.events.len(), found.orphans);
         for (line, event) in found.events {
-            self.scheduler.event(line, event, now);
+            self.hand_on(line, event, now);
         }
         Ok(())
     }
@@ -151,9 +174,15 @@ impl Engine {
             return Ok(());
         }
         self.scheduler.close();
-        let grace = Duration::from_secs(self.settings.stop_grace);
-        self.stopping = Stopping::Grace(self.clock.now() + grace);
+        let now = self.clock.now();
+        self.streams.close_all(self.grace(), now);
+        self.stopping = Stopping::Grace(now + self.grace());
         Ok(())
+    }
+
+    /// What running commands get at a stop.
+    fn grace(&self) -> Duration {
+        Duration::from_secs(self.settings.stop_grace)
     }
 
     /// Whether a stop is through.
@@ -182,7 +211,13 @@ impl Engine {
     /// Hands over what waits, up to the last event the kernel has for us.
     fn save(&mut self) -> io::Result<()> {
         self.drain_source()?;
-        let waiting = self.scheduler.drain();
+        let mut waiting = self.scheduler.drain();
+        let unread = self.streams.unread();
+        waiting.extend(
+            unread
+                .iter()
+                .filter_map(|text| saved::unread(text, &self.lines)),
+        );
         if waiting.is_empty() {
             return Ok(());
         }
@@ -194,5 +229,8 @@ impl Engine {
 }
 
 fn errors(diagnostics: &[Diagnostic]) -> u32 {
-    diagnostics.iter().filter(|found| found.severity == Severity::Error).count() as u32
+    diagnostics
+        .iter()
+        .filter(|found| found.severity == Severity::Error)
+        .count() as u32
 }

@@ -165,8 +165,8 @@ pub enum Did {
 
 #[derive(Default)]
 struct PathModel {
-    /// First event, due moment: of the group that settles.
-    group: Option<(u64, u64)>,
+    /// First event, due moment, looks before that was set: of the group that settles.
+    group: Option<(u64, u64, u64)>,
     /// Of all accepted events.
     last: Option<u64>,
     mask: u32,
@@ -199,7 +199,8 @@ pub struct World {
     random: Random,
     pub scheduler: Scheduler,
     now: u64,
-    looked: Option<u64>,
+    looked: u64,
+    looks: u64,
     lines: BTreeMap<u32, LineModel>,
     next_line: u32,
     runs: BTreeMap<u64, Run>,
@@ -219,7 +220,8 @@ impl World {
             random: Random(plan.seed),
             scheduler: Scheduler::new(plan.max_jobs),
             now: 0,
-            looked: None,
+            looked: 0,
+            looks: 0,
             lines: BTreeMap::new(),
             next_line: 0,
             runs: BTreeMap::new(),
@@ -289,7 +291,7 @@ impl World {
             if self.random.chance(70) {
                 self.look();
             }
-            if self.fed % 64 == 0 {
+            if self.fed.is_multiple_of(64) {
                 self.check_counters();
             }
         }
@@ -407,6 +409,7 @@ impl World {
             time: SystemTime::UNIX_EPOCH + Duration::from_nanos(number),
             origin: Origin::Kernel,
             actor: None,
+            seq: 1,
             labels: None,
         });
         model.events += 1;
@@ -421,11 +424,12 @@ impl World {
                 let settle = model.options.settle;
                 let latest = model.options.max_wait.unwrap_or(settle * 10);
                 let first = match state.group {
-                    Some((first, due)) if self.looked.is_none_or(|looked| looked < due) => first,
+                    // Still there, unless the scheduler was looked at when it was due.
+                    Some((first, due, looks)) if self.looked < due || looks == self.looks => first,
                     _ => self.now,
                 };
                 due = (Moment(self.now) + settle).min(Moment(first) + latest).0;
-                state.group = Some((first, due));
+                state.group = Some((first, due, self.looks));
             }
         }
         self.due.push(due);
@@ -434,7 +438,8 @@ impl World {
 
     /// Fetches every action.
     fn look(&mut self) {
-        self.looked = Some(self.now);
+        self.looked = self.now;
+        self.looks += 1;
         while let Some(action) = self.scheduler.next(Moment(self.now)) {
             match action {
                 Action::Start {

@@ -6,7 +6,12 @@ use incron::table::{Context, Diagnostic, Dialect, Line, Severity, Table, parse};
 
 /// A context like that of a user's table.
 pub fn context(dialect: Dialect, system: bool) -> Context {
-    Context { origin: "test".into(), name: "test".into(), dialect, system }
+    Context {
+        origin: "test".into(),
+        name: "test".into(),
+        dialect,
+        system,
+    }
 }
 
 /// Parses a user's table.

@@ -6,50 +6,19 @@
 //! where a shell evaluates what a variable holds (arithmetic, subscripts); names of
 //! files are refused there. What is emitted works alike in dash and bash.
 
+mod context;
+mod references;
+
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use super::super::diagnostics::{Reporter, Span};
-use super::template::{Token, Unit, Wild, expands};
+use super::template::{Token, Unit};
+use context::{Context, End, ParameterWord, WordState};
 
-/// Where the compiler stands; the innermost context is the last of its stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Context {
-    /// Unquoted text, up to `end`.
-    Bare {
-        end: End,
-        parentheses: u32,
-        cases: u32,
-    },
-    /// "..."
-    Double,
-    /// '...'
-    Single,
-    /// $'...': only bash has it, so its end is not the same in every shell.
-    AnsiC,
-    /// ${name op word}
-    Parameter { quoted: bool, word: ParameterWord },
-    /// $((...)) or ((...))
-    Arithmetic { parentheses: u32 },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Text,
-    Parenthesis,
-    Backquote,
-}
-
-/// What stands after the name in `${...}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ParameterWord {
-    /// `:-word` and its like.
-    Text,
-    /// `#pattern`, `%pattern`.
-    Pattern,
-    /// bash's others: some are evaluated.
-    Other,
-}
+/// How deep quotes and substitutions may be nested; each look at all of them is
+/// then short.
+const DEEPEST: usize = 100;
 
 /// Compiles a command into a script for `SHELL -c`. None after an error.
 pub fn compile(units: &[Unit], report: &mut Reporter) -> Option<OsString> {
@@ -58,7 +27,7 @@ pub fn compile(units: &[Unit], report: &mut Reporter) -> Option<OsString> {
         at: 0,
         script: Vec::with_capacity(units.len() + 64),
         stack: vec![(Context::BARE, 0)],
-        word: WordState::default(),
+        word: WordState::first(),
         backslash_in_backquotes: false,
         failed: false,
         report,
@@ -69,43 +38,6 @@ pub fn compile(units: &[Unit], report: &mut Reporter) -> Option<OsString> {
     }
     compiler.run();
     (!compiler.failed).then(|| OsString::from_vec(compiler.script))
-}
-
-impl Context {
-    const BARE: Context = Context::Bare {
-        end: End::Text,
-        parentheses: 0,
-        cases: 0,
-    };
-
-    fn bare(end: End) -> Context {
-        Context::Bare {
-            end,
-            parentheses: 0,
-            cases: 0,
-        }
-    }
-}
-
-/// The unquoted word being read, as far as keywords and comments need it.
-#[derive(Clone, Copy, Debug, Default)]
-struct WordState {
-    /// Its first bytes, while it is unquoted.
-    start: [u8; 4],
-    length: usize,
-}
-
-impl WordState {
-    fn push(&mut self, byte: u8) {
-        if let Some(place) = self.start.get_mut(self.length) {
-            *place = byte;
-        }
-        self.length = self.length.saturating_add(1);
-    }
-
-    fn is(&self, word: [u8; 4]) -> bool {
-        self.length == 4 && self.start == word
-    }
 }
 
 struct Compiler<'a, 'r> {
@@ -165,16 +97,16 @@ impl Compiler<'_, '_> {
 
     fn push(&mut self, context: Context, at: usize) {
         self.stack.push((context, at));
-        self.word = WordState::default();
+        self.word = WordState::first();
+        if self.stack.len() > DEEPEST {
+            self.fail(at, 1, "this is nested too deeply", "put it into a script");
+        }
     }
 
     fn pop(&mut self) {
         self.stack.pop();
         // What follows goes on with a word that is no keyword.
-        self.word = WordState {
-            length: usize::MAX / 2,
-            ..WordState::default()
-        };
+        self.word = WordState::no_keyword();
     }
 
     fn fail(&mut self, at: usize, length: usize, message: &str, help: &str) {
@@ -206,12 +138,12 @@ impl Compiler<'_, '_> {
     fn bare(&mut self, byte: u8, at: usize) {
         match byte {
             b'#' if self.word.length == 0 => return self.comment(),
-            b' ' | b'\t' | b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')' => self.end_word(),
+            b' ' | b'\t' | b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')' => self.end_word(byte),
             _ => {}
         }
         match byte {
             b'\\' => {
-                self.word.length = 5;
+                self.word = WordState::no_keyword();
                 return self.backslash();
             }
             b'\'' => self.push(Context::Single, at),
@@ -227,15 +159,15 @@ impl Compiler<'_, '_> {
     }
 
     /// A word has ended: `case ... esac` changes what `)` means.
-    fn end_word(&mut self) {
+    fn end_word(&mut self, end: u8) {
         if let Some((Context::Bare { cases, .. }, _)) = self.stack.last_mut() {
-            if self.word.is(*b"case") {
-                *cases += 1;
-            } else if self.word.is(*b"esac") {
-                *cases = cases.saturating_sub(1);
+            match self.word.keyword() {
+                Some(b"case") => *cases += 1,
+                Some(b"esac") => *cases = cases.saturating_sub(1),
+                _ => {}
             }
         }
-        self.word = WordState::default();
+        self.word = self.word.after(end);
     }
 
     fn open_parenthesis(&mut self, at: usize) {
@@ -373,90 +305,6 @@ impl Compiler<'_, '_> {
         }
     }
 
-    /// A dollar sign: what it begins, or itself.
-    fn dollar(&mut self, doubled: bool, at: usize, context: Context) {
-        let unquoted = matches!(context, Context::Bare { .. })
-            || matches!(context, Context::Parameter { quoted: false, .. });
-        self.word.length = 5;
-        if matches!(context, Context::Single | Context::AnsiC) {
-            return self.script.push(b'$');
-        }
-        if let Some(Token::Wild(_)) = self.peek() {
-            // `$"..."` would be something else in bash.
-            let literal: &[u8] = match context {
-                Context::Double => b"\"'$'\"",
-                Context::Parameter { quoted: true, .. } => b"\\$",
-                _ => b"'$'",
-            };
-            return self.script.extend_from_slice(literal);
-        }
-        if !doubled && expands(self.units.get(self.at)) {
-            self.report.note(
-                Span {
-                    start: at,
-                    length: 2,
-                },
-                "incron 0.5.x drops this dollar sign; here the shell expands what it begins",
-            );
-        }
-        self.script.push(b'$');
-        match self.peek() {
-            Some(Token::Byte(b'(')) => self.open_substitution(at),
-            Some(Token::Byte(b'{')) => self.open_parameter(at, !unquoted),
-            Some(Token::Byte(b'\'')) if unquoted => {
-                self.at += 1;
-                self.script.push(b'\'');
-                self.push(Context::AnsiC, at);
-            }
-            // `$$` of the shell: its process.
-            Some(Token::Dollar { .. }) => {
-                self.at += 1;
-                self.script.push(b'$');
-            }
-            Some(Token::Byte(byte @ (b'#' | b'*' | b'@' | b'?' | b'-' | b'!'))) => {
-                self.at += 1;
-                self.script.push(byte);
-            }
-            _ => {}
-        }
-    }
-
-    fn open_substitution(&mut self, at: usize) {
-        self.at += 1;
-        self.script.push(b'(');
-        if self.next_is(b'(') {
-            self.at += 1;
-            self.script.push(b'(');
-            self.push(Context::Arithmetic { parentheses: 0 }, at);
-        } else {
-            self.push(Context::bare(End::Parenthesis), at);
-        }
-    }
-
-    /// `${`: the name, then what is to be done with it.
-    fn open_parameter(&mut self, at: usize, quoted: bool) {
-        self.at += 1;
-        self.script.push(b'{');
-        let start = self.at;
-        while let Some(Token::Byte(byte)) = self.peek() {
-            let special =
-                self.at == start && matches!(byte, b'#' | b'?' | b'-' | b'!' | b'@' | b'*');
-            if !byte.is_ascii_alphanumeric() && byte != b'_' && !special {
-                break;
-            }
-            self.script.push(byte);
-            self.at += 1;
-        }
-        let after = |i: usize| self.units.get(self.at + i).and_then(Unit::byte);
-        let word = match (after(0), after(1)) {
-            (Some(b'-' | b'=' | b'?' | b'+'), _) => ParameterWord::Text,
-            (Some(b':'), Some(b'-' | b'=' | b'?' | b'+')) => ParameterWord::Text,
-            (Some(b'#' | b'%'), _) => ParameterWord::Pattern,
-            _ => ParameterWord::Other,
-        };
-        self.push(Context::Parameter { quoted, word }, at);
-    }
-
     /// A backquote ends backquotes whatever stands between; false: it begins them.
     fn end_backquotes(&mut self) -> bool {
         let open = |(context, _): &(Context, usize)| {
@@ -490,64 +338,12 @@ impl Compiler<'_, '_> {
         })
     }
 
-    /// The reference that brings the value in as one word.
-    fn wild(&mut self, wild: Wild, at: usize, context: Context) {
-        let name = wild.variable();
-        self.word.length = 5;
-        if self.backslash_in_backquotes && self.in_backquotes() {
-            return self.fail(
-                at,
-                2,
-                "a wildcard in backquotes that hold backslashes",
-                "write $$(...) in place of the backquotes",
-            );
-        }
-        let evaluated = match context {
-            Context::Arithmetic { .. } => true,
-            Context::Parameter { word, .. } => word == ParameterWord::Other,
-            _ => false,
-        };
-        if evaluated && wild.is_name() {
-            return self.fail(
-                at,
-                2,
-                "a shell evaluates what stands here: a file name would be code",
-                "give it to a program as an argument",
-            );
-        }
-        let reference = match context {
-            Context::Bare { .. } => format!("\"${{{name}}}\""),
-            Context::Double | Context::Arithmetic { .. } => format!("${{{name}}}"),
-            Context::Single => format!("'\"${{{name}}}\"'"),
-            Context::Parameter {
-                quoted: true,
-                word: ParameterWord::Text,
-            } => format!("${{{name}}}"),
-            Context::Parameter { .. } => format!("\"${{{name}}}\""),
-            Context::AnsiC => {
-                return self.fail(at, 2, "a wildcard in $'...'", "write it in \"...\"");
-            }
-        };
-        self.script.extend_from_slice(reference.as_bytes());
-    }
-
     fn check_closed(&mut self) {
         let unclosed = self.stack.iter().skip(1).last().copied();
         let Some((context, at)) = unclosed else {
             return;
         };
-        let (message, help) = match context {
-            Context::Double | Context::Single | Context::AnsiC => {
-                ("this quote is not closed", "close it")
-            }
-            Context::Bare {
-                end: End::Backquote,
-                ..
-            } => ("this backquote is not closed", "close it"),
-            Context::Bare { .. } => ("this `(` is not closed", "close it with `)`"),
-            Context::Parameter { .. } => ("this `{` is not closed", "close it with `}`"),
-            Context::Arithmetic { .. } => ("this `((` is not closed", "close it with `))`"),
-        };
+        let (message, help) = context.unclosed();
         self.fail(at, 1, message, help);
     }
 }
