@@ -6,6 +6,7 @@
 mod daemon;
 mod fd;
 mod identity;
+mod lease;
 pub mod inotify;
 pub(crate) mod memory;
 pub(crate) mod pipe;
@@ -15,5 +16,6 @@ pub mod spawn;
 
 pub use daemon::{Forked, fork_single_threaded};
 pub use fd::own_fd;
+pub use lease::is_being_written;
 pub use identity::{Identity, Spawn, pidfd_of, pidfd_open, spawn_worker};
-pub use socket::{accept, adopt_channel, receive_packet, send_packet};
+pub use socket::{accept, adopt_channel, receive_packet, receive_text, send_packet};
