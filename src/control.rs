@@ -3,6 +3,10 @@
 //! `SO_PEERCRED` says who asks: a user manages the own table, root any. The
 //! bounds hold for the server; a client that breaks them is disconnected.
 
+pub mod client;
+
+pub use client::{Client, ClientError};
+
 use serde::{Deserialize, Serialize};
 
 /// A request line, newline included, is no longer (a table of 1 MiB in base64, and room).
@@ -60,7 +64,8 @@ pub enum Answer {
     },
     /// There is no table for this user.
     NoTable,
-    /// Status, one object a worker.
+    /// Status, one object a worker: `owner`, `pid`, `state` (running, starting,
+    /// waiting, stopping), `restarts`, and the figures of `worker::protocol::Status`.
     Status {
         /// Version of the daemon.
         version: String,

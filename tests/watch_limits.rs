@@ -15,11 +15,18 @@ const LIMIT: &str = "/proc/sys/user/max_inotify_watches";
 /// Limits are set in a user namespace of its own, which needs another process.
 #[test]
 fn a_full_table_is_told_once_and_tried_again() {
-    let script = format!("echo 12 >{LIMIT} && exec \"$0\" --exact --ignored --nocapture inner_full_table");
+    let script =
+        format!("echo 12 >{LIMIT} && exec \"$0\" --exact --ignored --nocapture inner_full_table");
     let exe = std::env::current_exe().unwrap();
-    let run = Command::new("unshare").args(["-U", "-r", "sh", "-c", &script]).arg(exe).output();
-    let Ok(run) = run else { return eprintln!("skipped: no unshare(1)") };
-    let text = String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);
+    let run = Command::new("unshare")
+        .args(["-U", "-r", "sh", "-c", &script])
+        .arg(exe)
+        .output();
+    let Ok(run) = run else {
+        return eprintln!("skipped: no unshare(1)");
+    };
+    let text =
+        String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);
     if text.contains("unshare failed") || text.contains("Permission denied") {
         return eprintln!("skipped: {text}");
     }
@@ -58,9 +65,15 @@ fn inner_full_table() {
     kit.source.tick(Moment(second.0), &mut out);
     assert_eq!(kit.source.deadline(), None);
     // What happened meanwhile where nothing was watched is told now.
-    let told = out.iter().filter(|r| matches!(r, incron::watch::Report::Event(..))).count();
+    let told = out
+        .iter()
+        .filter(|r| matches!(r, incron::watch::Report::Event(..)))
+        .count();
     assert_eq!(before + told, 20);
-    assert!(out.iter().any(|r| matches!(r, incron::watch::Report::Problem(_, p) if !p.serious)));
+    assert!(
+        out.iter()
+            .any(|r| matches!(r, incron::watch::Report::Problem(_, p) if !p.serious))
+    );
     for i in 0..20 {
         kit.write(&format!("d/{i}/g"));
     }

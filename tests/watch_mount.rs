@@ -14,7 +14,13 @@ struct Tmpfs(PathBuf);
 
 impl Tmpfs {
     fn over(path: PathBuf) -> Option<Self> {
-        let done = mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), None::<&str>);
+        let done = mount(
+            Some("tmpfs"),
+            &path,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            None::<&str>,
+        );
         if done.is_err() {
             eprintln!("skipped: may not mount");
         }
@@ -52,7 +58,9 @@ fn a_mount_over_the_path_is_followed_and_so_is_its_end() {
     kit.write("a/d/old");
     kit.tick();
     kit.line("a/d", Mask::CREATE | Mask::UNMOUNT);
-    let Some(fs) = Tmpfs::over(kit.path("a/d")) else { return };
+    let Some(fs) = Tmpfs::over(kit.path("a/d")) else {
+        return;
+    };
     assert_eq!(told(&mut kit), [""; 0]);
     kit.mkdir("a/d/s");
     kit.write("a/d/s/f");
@@ -68,7 +76,9 @@ fn a_mount_inside_the_tree_is_followed_and_so_is_its_end() {
     let mut kit = Kit::new();
     kit.mkdir("d/m/hidden");
     kit.line("d", Mask::CREATE);
-    let Some(fs) = Tmpfs::over(kit.path("d/m")) else { return };
+    let Some(fs) = Tmpfs::over(kit.path("d/m")) else {
+        return;
+    };
     told(&mut kit);
     kit.write("d/m/f");
     assert_eq!(kit.told(), ["CREATE d/m|f"]);

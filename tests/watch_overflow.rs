@@ -34,7 +34,11 @@ fn twenty_thousand_new_files_through_a_queue_of_64() {
         *told.entry(kit.relative(e.target().as_ref())).or_default() += 1;
     }
     assert_eq!(told.len(), 20_000);
-    assert!(told.values().all(|&n| n == 1), "{:?}", told.iter().find(|(_, n)| **n > 1));
+    assert!(
+        told.values().all(|&n| n == 1),
+        "{:?}",
+        told.iter().find(|(_, n)| **n > 1)
+    );
     assert!(kit.source.figures().overflows > 0);
     kit.write("d/3/3");
     assert_eq!(kit.told(), ["CLOSE_WRITE d/3|3"]);
@@ -53,9 +57,16 @@ fn what_was_there_before_is_not_told() {
     let events = kit.events();
     assert!(events.iter().any(|(_, e)| e.origin == Origin::Rescan));
     for f in 0..50 {
-        let of: Vec<_> = events.iter().filter(|(_, e)| e.name == f.to_string().as_str()).map(|(_, e)| kit.text(e)).collect();
+        let of: Vec<_> = events
+            .iter()
+            .filter(|(_, e)| e.name == f.to_string().as_str())
+            .map(|(_, e)| kit.text(e))
+            .collect();
         assert_eq!(of.len(), 2, "{of:?}");
-        assert!(of[0].starts_with("CREATE ") && of[1].starts_with("CLOSE_WRITE "), "{of:?}");
+        assert!(
+            of[0].starts_with("CREATE ") && of[1].starts_with("CLOSE_WRITE "),
+            "{of:?}"
+        );
     }
     assert!(!events.iter().any(|(_, e)| e.name == "old"));
 }
@@ -102,7 +113,11 @@ fn directories_made_and_moved_meanwhile_are_found() {
     kit.mv("out/x", "d/x");
     kit.mv("d/a", "d/c");
     let told = kit.told();
-    let has = |text: &str| told.iter().filter(|t| t.replace(" (rescan)", "").replace(" (scan)", "") == text).count();
+    let has = |text: &str| {
+        told.iter()
+            .filter(|t| t.replace(" (rescan)", "").replace(" (scan)", "") == text)
+            .count()
+    };
     assert_eq!(has("CREATE d/new/deep|f"), 1, "{told:?}");
     assert_eq!(has("MOVED_TO d/x|f"), 1, "{told:?}");
     assert!(!told.iter().any(|t| t.contains("known")), "{told:?}");
@@ -127,7 +142,13 @@ fn a_file_that_is_saved_or_removed_meanwhile_is_told_to_its_line() {
     fs::write(kit.path("f"), b"longer").unwrap();
     kit.rm("g");
     let events = kit.events();
-    let of = |line| events.iter().filter(|(l, _)| *l == line).map(|(_, e)| kit.text(e)).collect::<Vec<_>>();
+    let of = |line| {
+        events
+            .iter()
+            .filter(|(l, _)| *l == line)
+            .map(|(_, e)| kit.text(e))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(of(f), ["CLOSE_WRITE f| (rescan)"]);
     assert_eq!(of(g), ["DELETE_SELF g| (rescan)"]);
 }
@@ -144,7 +165,12 @@ fn a_line_on_everything_does_not_overflow_by_our_own_reading() {
         kit.write(&format!("d/{f}/f"));
     }
     let events = kit.events();
-    let of = |bit| events.iter().filter(|(_, e)| e.mask.intersects(bit) && e.name == "f").count();
+    let of = |bit| {
+        events
+            .iter()
+            .filter(|(_, e)| e.mask.intersects(bit) && e.name == "f")
+            .count()
+    };
     assert_eq!((of(Mask::CREATE), of(Mask::CLOSE_WRITE)), (100, 100));
     assert_eq!(kit.source.figures().overflows, 1);
 }

@@ -1,16 +1,35 @@
 //! How a command is run: spawned, its output read, its end noticed.
 //!
-//! CONTRACT (the run room owns and fills this in).
+//! ```text
+//!  runner   all running commands behind one descriptor; timeouts, reaping
+//!  pipe     the way of their output        capture  lines, tail, bounds
+//!  input    what a command reads           file     output=PATH
+//!  mail     output=mail                    error    why a start failed
+//!  stream   run=stream: one command that reads many events
+//! ```
+
+mod capture;
+mod error;
+mod file;
+mod input;
+pub mod mail;
+mod mailer;
+mod pipe;
+mod runner;
+mod running;
+pub mod stream;
 
 use std::ffi::OsString;
-use std::io;
-use std::os::fd::BorrowedFd;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use capture::{MAX_LINE, TAIL};
+pub use error::StartError;
+pub use runner::Runner;
+
 use crate::schedule::RunId;
 use crate::table::Output;
-use crate::time::Moment;
 
 /// One command, ready to be executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +56,24 @@ pub struct Job {
     pub kill_after: Duration,
 }
 
+impl Job {
+    /// A command as its options are by default: no environment, output to the log.
+    pub fn new<A: Into<OsString>>(argv: impl IntoIterator<Item = A>) -> Self {
+        Self {
+            argv: argv.into_iter().map(Into::into).collect(),
+            env: Vec::new(),
+            cwd: None,
+            umask: None,
+            nice: None,
+            identity: None,
+            stdin: Vec::new(),
+            output: Output::Log,
+            timeout: None,
+            kill_after: Duration::from_secs(5),
+        }
+    }
+}
+
 /// A user to run as, looked up before the spawn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -53,6 +90,26 @@ pub enum Outcome {
     Exited(i32),
     /// Ended by this signal.
     Signaled(i32),
+}
+
+impl Outcome {
+    /// True for exit code 0.
+    pub fn success(self) -> bool {
+        self == Self::Exited(0)
+    }
+}
+
+impl fmt::Display for Outcome {
+    /// `exited with 3`, `was ended by SIGTERM`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exited with {code}"),
+            Self::Signaled(number) => match nix::sys::signal::Signal::try_from(*number) {
+                Ok(signal) => write!(f, "was ended by {signal}"),
+                Err(_) => write!(f, "was ended by signal {number}"),
+            },
+        }
+    }
 }
 
 /// What the runner has to say.
@@ -75,45 +132,4 @@ pub enum Report {
         /// The last output, bounded.
         tail: Vec<u8>,
     },
-}
-
-/// All running commands of a worker, behind one descriptor.
-pub struct Runner {}
-
-impl Runner {
-    /// Opens /dev/null and an epoll instance.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self {})
-    }
-    /// Readable (an epoll descriptor) when `process` has something to do.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        unimplemented!()
-    }
-    /// Starts a command at posix_spawn speed in its own process group; its pid.
-    pub fn start(&mut self, run: RunId, job: &Job, now: Moment) -> io::Result<i32> {
-        let _ = (run, job, now);
-        unimplemented!()
-    }
-    /// TERM to the group of this run, KILL after its `kill_after`.
-    pub fn kill(&mut self, run: RunId, now: Moment) {
-        let _ = (run, now);
-    }
-    /// Reads output and reaps, without ever blocking.
-    pub fn process(&mut self, now: Moment, out: &mut Vec<Report>) {
-        let _ = (now, out);
-    }
-    /// The next timeout.
-    pub fn deadline(&self) -> Option<Moment> {
-        None
-    }
-    /// Acts on timeouts.
-    pub fn tick(&mut self, now: Moment) {
-        let _ = now;
-    }
-    /// Prepares what the next start needs (pipes), while nothing is urgent.
-    pub fn prepare(&mut self) {}
-    /// How many processes run.
-    pub fn running(&self) -> usize {
-        0
-    }
 }

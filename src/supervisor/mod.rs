@@ -1,5 +1,42 @@
-//! stub
-/// x
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
-}
+//! incrond: the tables of the machine, the workers' lives, the control socket.
+//!
+//! The supervisor runs as root and therefore does little: it never parses a
+//! user's table, never opens a user's path, never runs a user's command. Each
+//! owner of a table has a worker, this same program started again as that user,
+//! which gets its table as an open descriptor.
+//!
+//! ```text
+//!  tables, access, accounts   what may be served, and whose it is
+//!  reconcile, reload          files and directories -> workers
+//!  worker, process, outbox    one owner's worker, its process, what it is told
+//!  life                       how workers start and end
+//!  clients, requests, spool   the control socket
+//!  daemon                     the loop
+//! ```
+
+pub mod access;
+mod accounts;
+mod channel;
+mod check;
+mod cli;
+mod clients;
+mod daemon;
+mod daemonize;
+mod life;
+mod lock;
+pub mod logging;
+mod notify;
+mod outbox;
+mod places;
+mod poll;
+mod process;
+mod reconcile;
+mod reload;
+mod requests;
+mod saved;
+pub mod spool;
+mod start;
+pub mod tables;
+mod worker;
+
+pub use start::main;

@@ -1,4 +1,19 @@
-//! The only unsafe code.
+//! The only unsafe code: system calls that have no safe wrapper, one operation
+//! a function, each with the reason why it cannot be undefined.
+
 #![allow(unsafe_code)]
 
+mod daemon;
+mod fd;
+mod identity;
 pub mod inotify;
+pub(crate) mod memory;
+pub(crate) mod pipe;
+pub mod process;
+mod socket;
+pub mod spawn;
+
+pub use daemon::{Forked, fork_single_threaded};
+pub use fd::own_fd;
+pub use identity::{Identity, Spawn, pidfd_of, pidfd_open, spawn_worker};
+pub use socket::{accept, adopt_channel, receive_packet, send_packet};

@@ -2,19 +2,42 @@
 //!
 //! Pure: bytes in, a [`Table`] and diagnostics out. The daemon, the editor and
 //! the tests use this one parser.
-//!
-//! CONTRACT (types other rooms build on; the table room owns and fills them in).
 
+mod command;
+mod diagnostics;
+mod differences;
+pub mod duration;
+mod environment;
+mod explain;
+mod filter;
+mod glob;
 mod mask;
+mod mask_field;
+mod option_choices;
+mod option_values;
+mod option_words;
 mod options;
+mod options_text;
+mod parse;
+mod path;
+mod pattern;
+mod render;
+mod unsupported;
 
+pub use command::{Command, Invocation};
+pub use diagnostics::{Diagnostic, Severity};
+pub use explain::explain;
+pub use filter::Filter;
+pub use glob::TooManyAlternatives;
 pub use mask::Mask;
 pub use options::*;
+pub use parse::{MAX_LINE, MAX_TABLE, parse};
+pub use path::PathSpec;
+pub use pattern::Pattern;
+pub use render::{render, visible};
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::rc::Rc;
-
-use crate::event::Event;
 
 /// Which incron a line is written for.
 #[derive(
@@ -69,78 +92,24 @@ pub struct Line {
     pub env: Rc<Vec<(OsString, OsString)>>,
 }
 
-/// The path field.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct PathSpec {
-    /// As written after unescaping: absolute, a trailing slash kept.
-    pub written: OsString,
-    /// True when an unescaped `*`, `?`, `[` or `{` makes it a pattern; `written`
-    /// is then in globset syntax with literal characters escaped.
-    pub pattern: bool,
+/// The name of every option of the mask field, for completions and tests.
+pub fn option_names() -> &'static [&'static str] {
+    &option_words::NAMES
 }
 
-/// A command with its wildcards compiled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
-    /// The text as written (for the log and for comparing lines).
-    pub text: OsString,
+/// Every word of a mask field that names events or a flag, for completions and tests.
+pub fn event_words() -> impl Iterator<Item = &'static str> {
+    mask::words().map(|(_, word)| word)
 }
 
-/// What to execute: the result of filling a [`Command`] for one event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invocation {
-    /// argv; the first is looked up in PATH when it has no slash.
-    pub argv: Vec<OsString>,
-    /// Variables that the command needs beside the INCRON_ ones every run gets.
-    pub env: Vec<(OsString, OsString)>,
-}
-
-impl Command {
-    /// Fills the wildcards for `event`; `shell` is the value of SHELL to use
-    /// for the shell form.
-    pub fn invocation(&self, event: &Event, shell: &OsStr) -> Invocation {
-        let _ = (event, shell);
-        Invocation {
-            argv: vec![],
-            env: vec![],
-        }
+impl Line {
+    /// True where both ask for the same work: they differ at most in their number.
+    /// A reload keeps the watches of such lines.
+    pub fn same_work(&self, other: &Line) -> bool {
+        self.path == other.path
+            && self.mask == other.mask
+            && self.options == other.options
+            && self.command == other.command
+            && self.env == other.env
     }
-}
-
-/// An error or a warning about a table: file, line, column, what would be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Diagnostic {
-    /// Error: the line is skipped. Warning: it is served. Note: it differs from 0.5.x.
-    pub severity: Severity,
-    /// Line number from 1.
-    pub line: u32,
-    /// Byte column from 1.
-    pub column: u32,
-    /// One line, no control characters.
-    pub message: String,
-    /// What would be right.
-    pub help: Option<String>,
-}
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// For the curious: `-T` only.
-    Note,
-    /// Served, but probably not what was meant.
-    Warning,
-    /// Not served.
-    Error,
-}
-
-/// Parses a whole table. Never fails: what cannot be served is in the diagnostics.
-pub fn parse(bytes: &[u8], context: &Context) -> (Table, Vec<Diagnostic>) {
-    let _ = bytes;
-    (
-        Table {
-            name: context.name.clone(),
-            lines: Vec::new(),
-        },
-        Vec::new(),
-    )
 }

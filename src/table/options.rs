@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Dialect;
+
 /// Everything in the mask field that is not a mask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // named and documented as in incrontab(5)
@@ -120,6 +122,16 @@ pub enum Output {
     Discard,
     Mail,
     File(PathBuf),
+}
+
+impl Options {
+    /// What a line without options means in a dialect.
+    pub fn for_dialect(dialect: Dialect) -> Self {
+        Self {
+            recursive: dialect == Dialect::V0_5_12,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Options {

@@ -220,7 +220,11 @@ impl Inotify {
                 continue;
             };
             let mask = self.needed(wd);
-            if self.kernel.get(wd).is_none_or(|w| w.mask == mask | Mask::DELETE_SELF.0) {
+            if self
+                .kernel
+                .get(wd)
+                .is_none_or(|w| w.mask == mask | Mask::DELETE_SELF.0)
+            {
                 continue;
             }
             if let Ok(fd) = self.open_node(id, path_flags()) {

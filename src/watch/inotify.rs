@@ -85,6 +85,8 @@ pub struct Inotify {
     /// When the events at hand were read.
     pub(super) time: SystemTime,
     pub(super) figures: Figures,
+    /// Events made so far.
+    pub(super) seq: u64,
 }
 
 impl Inotify {
@@ -105,8 +107,13 @@ impl Inotify {
             stale: Vec::new(),
             deferred: Vec::new(),
             dirty: Vec::new(),
-            names: Names::default(), told: Told::default(), told_before: Told::default(),
-            echoes: Vec::new(), mounts: Mounts::new(), lacking: false, retry: Retry::default(),
+            names: Names::default(),
+            told: Told::default(),
+            told_before: Told::default(),
+            echoes: Vec::new(),
+            mounts: Mounts::new(),
+            lacking: false,
+            retry: Retry::default(),
             buffer: vec![0; BUFFER],
             entries: vec![0; BUFFER / 2],
             total: 0,
@@ -115,6 +122,7 @@ impl Inotify {
             before: sys::file_clock(),
             time: SystemTime::now(),
             figures: Figures::default(),
+            seq: 0,
         })
     }
 

@@ -71,7 +71,10 @@ impl Retry {
 }
 
 fn is_limit(errno: i32) -> bool {
-    matches!(errno, libc::ENOSPC | libc::ENOMEM | libc::EMFILE | libc::ENFILE)
+    matches!(
+        errno,
+        libc::ENOSPC | libc::ENOMEM | libc::EMFILE | libc::ENFILE
+    )
 }
 
 impl Inotify {
@@ -83,10 +86,18 @@ impl Inotify {
         }
         log::debug!("{}: {e}", String::from_utf8_lossy(name));
         // A change of its mode is heard by its parent.
-        let Some(wd) = self.tree.get(parent).map(|n| n.wd) else { return };
-        if self.kernel.get(wd).is_some_and(|w| w.mask & Mask::ATTRIB.0 == 0) {
+        let Some(wd) = self.tree.get(parent).map(|n| n.wd) else {
+            return;
+        };
+        if self
+            .kernel
+            .get(wd)
+            .is_some_and(|w| w.mask & Mask::ATTRIB.0 == 0)
+        {
             if let Ok(fd) = self.open_node(parent, path_flags()) {
-                let _ = self.kernel.watch(std::os::fd::AsFd::as_fd(&fd), Mask::ATTRIB.0);
+                let _ = self
+                    .kernel
+                    .watch(std::os::fd::AsFd::as_fd(&fd), Mask::ATTRIB.0);
             }
         }
     }
@@ -103,11 +114,22 @@ impl Inotify {
     }
 
     fn lack(&mut self, root: RootId, errno: i32, guard_only: bool) {
-        let Some(r) = self.roots.get_mut(root) else { return };
-        let fresh = Lack { errno, missing: 0, since: sys::file_clock(), told: false, guard_only };
+        let Some(r) = self.roots.get_mut(root) else {
+            return;
+        };
+        let fresh = Lack {
+            errno,
+            missing: 0,
+            since: sys::file_clock(),
+            told: false,
+            guard_only,
+        };
         let lack = r.lack.get_or_insert(fresh);
         if lack.guard_only && !guard_only {
-            *lack = Lack { since: lack.since, ..fresh };
+            *lack = Lack {
+                since: lack.since,
+                ..fresh
+            };
         }
         lack.missing = lack.missing.saturating_add(1);
         self.lacking = true;
@@ -120,13 +142,23 @@ impl Inotify {
         }
         self.retry.begin();
         for id in self.roots.ids() {
-            let Some(root) = self.roots.get_mut(id) else { continue };
-            let Some(lack) = root.lack.as_mut().filter(|l| !l.told && !l.guard_only) else { continue };
+            let Some(root) = self.roots.get_mut(id) else {
+                continue;
+            };
+            let Some(lack) = root.lack.as_mut().filter(|l| !l.told && !l.guard_only) else {
+                continue;
+            };
             lack.told = true;
             let lack = *lack;
             let message = message(root.written(), lack, self.kernel.len());
             for line in &root.lines {
-                out.push(Report::Problem(line.id, Problem { message: message.clone(), serious: true }));
+                out.push(Report::Problem(
+                    line.id,
+                    Problem {
+                        message: message.clone(),
+                        serious: true,
+                    },
+                ));
             }
         }
     }
@@ -138,9 +170,13 @@ impl Inotify {
             return;
         }
         for id in self.roots.ids() {
-            let Some(lack) = self.roots.get_mut(id).and_then(|r| r.lack.take()) else { continue };
+            let Some(lack) = self.roots.get_mut(id).and_then(|r| r.lack.take()) else {
+                continue;
+            };
             self.rescan(id, How::Regain(lack.since, Part::Held), out);
-            let Some(root) = self.roots.get_mut(id) else { continue };
+            let Some(root) = self.roots.get_mut(id) else {
+                continue;
+            };
             match &mut root.lack {
                 Some(still) => {
                     still.told |= lack.told;
@@ -150,7 +186,10 @@ impl Inotify {
                     let path = String::from_utf8_lossy(root.written());
                     let message = format!("{path}: watched completely again");
                     for line in &root.lines {
-                        let problem = Problem { message: message.clone(), serious: false };
+                        let problem = Problem {
+                            message: message.clone(),
+                            serious: false,
+                        };
                         out.push(Report::Problem(line.id, problem));
                     }
                 }
@@ -158,7 +197,11 @@ impl Inotify {
             }
         }
         self.tell_lacks(out);
-        let any = self.roots.ids().into_iter().any(|id| self.roots.get(id).is_some_and(|r| r.lack.is_some()));
+        let any = self
+            .roots
+            .ids()
+            .into_iter()
+            .any(|id| self.roots.get(id).is_some_and(|r| r.lack.is_some()));
         if any {
             self.retry.later();
         } else {
@@ -167,7 +210,13 @@ impl Inotify {
     }
 
     /// A directory that may not have been readable has changed its mode.
-    pub(super) fn mode_changed(&mut self, root: RootId, parent: NodeId, name: &[u8], out: &mut Vec<Report>) {
+    pub(super) fn mode_changed(
+        &mut self,
+        root: RootId,
+        parent: NodeId,
+        name: &[u8],
+        out: &mut Vec<Report>,
+    ) {
         if self.tree.find(parent, name).is_none() {
             let since = self.roots.get(root).map(|r| r.settled).unwrap_or_default();
             self.enter(root, parent, name, How::Regain(since, Part::Lacked), out);
@@ -177,11 +226,15 @@ impl Inotify {
 
 /// One line for the log.
 fn message(path: &[u8], lack: Lack, held: usize) -> String {
-    let path: String = String::from_utf8_lossy(path).chars().flat_map(char::escape_debug).collect();
+    let path: String = String::from_utf8_lossy(path)
+        .chars()
+        .flat_map(char::escape_debug)
+        .collect();
     let missing = lack.missing;
     match lack.errno {
         libc::ENOSPC => {
-            let limit = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches").unwrap_or_default();
+            let limit = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches")
+                .unwrap_or_default();
             let need = held + missing as usize;
             format!(
                 "{path}: not watched completely: the limit fs.inotify.max_user_watches ({}) is reached; \
@@ -191,11 +244,18 @@ fn message(path: &[u8], lack: Lack, held: usize) -> String {
             )
         }
         libc::EMFILE | libc::ENFILE => {
-            format!("{path}: not watched completely: no more open files are allowed (ulimit -n); {missing} or more directories are missing")
+            format!(
+                "{path}: not watched completely: no more open files are allowed (ulimit -n); {missing} or more directories are missing"
+            )
         }
         libc::ENOMEM => {
-            format!("{path}: not watched completely: the kernel has no memory for {missing} or more watches")
+            format!(
+                "{path}: not watched completely: the kernel has no memory for {missing} or more watches"
+            )
         }
-        errno => format!("{path}: cannot be watched: {}", io::Error::from_raw_os_error(errno)),
+        errno => format!(
+            "{path}: cannot be watched: {}",
+            io::Error::from_raw_os_error(errno)
+        ),
     }
 }

@@ -22,7 +22,10 @@ pub(super) struct Mounts {
 
 impl Mounts {
     pub fn new() -> Self {
-        let mut mounts = Self { file: File::open("/proc/self/mountinfo").ok(), table: Vec::new() };
+        let mut mounts = Self {
+            file: File::open("/proc/self/mountinfo").ok(),
+            table: Vec::new(),
+        };
         mounts.table = mounts.read();
         mounts
     }
@@ -32,7 +35,9 @@ impl Mounts {
     }
 
     fn read(&mut self) -> Vec<(u32, Vec<u8>)> {
-        let Some(file) = &mut self.file else { return Vec::new() };
+        let Some(file) = &mut self.file else {
+            return Vec::new();
+        };
         let mut text = Vec::new();
         if file.rewind().is_err() || file.read_to_end(&mut text).is_err() {
             return Vec::new();
@@ -56,7 +61,10 @@ impl Mounts {
 
     /// Places of mounts below `path`.
     fn below(&self, path: &[u8]) -> impl Iterator<Item = &[u8]> {
-        self.table.iter().filter_map(move |(_, place)| under(place, path)).filter(|rest| !rest.is_empty())
+        self.table
+            .iter()
+            .filter_map(move |(_, place)| under(place, path))
+            .filter(|rest| !rest.is_empty())
     }
 }
 
@@ -73,7 +81,9 @@ fn unescape(text: &[u8]) -> Vec<u8> {
     let mut rest = text;
     while let Some((&first, tail)) = rest.split_first() {
         let code = tail.get(..3).filter(|_| first == b'\\');
-        let byte = code.and_then(|c| std::str::from_utf8(c).ok()).and_then(|c| u8::from_str_radix(c, 8).ok());
+        let byte = code
+            .and_then(|c| std::str::from_utf8(c).ok())
+            .and_then(|c| u8::from_str_radix(c, 8).ok());
         match byte {
             Some(byte) => {
                 out.push(byte);
@@ -92,7 +102,11 @@ fn unescape(text: &[u8]) -> Vec<u8> {
 fn under<'a>(place: &'a [u8], path: &[u8]) -> Option<&'a [u8]> {
     let path = path.strip_suffix(b"/").unwrap_or(path);
     let rest = place.strip_prefix(path)?;
-    if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"/") }
+    if rest.is_empty() {
+        Some(rest)
+    } else {
+        rest.strip_prefix(b"/")
+    }
 }
 
 impl Inotify {
@@ -100,8 +114,11 @@ impl Inotify {
     pub(super) fn mounts_moved(&mut self, out: &mut Vec<Report>) {
         for place in self.mounts.changes() {
             for id in self.roots.ids() {
-                let Some(root) = self.roots.get(id) else { continue };
-                let on_way = under(&root.real, &place).is_some() || under(root.written(), &place).is_some();
+                let Some(root) = self.roots.get(id) else {
+                    continue;
+                };
+                let on_way =
+                    under(&root.real, &place).is_some() || under(root.written(), &place).is_some();
                 if on_way {
                     self.stale.push((id, How::Moved));
                 } else if let (Some(rest), Some(top)) = (under(&place, &root.real), root.top()) {
@@ -116,10 +133,15 @@ impl Inotify {
     /// Something was mounted or unmounted below the top of a tree.
     fn mount_inside(&mut self, root: RootId, top: NodeId, rest: &[u8], out: &mut Vec<Report>) {
         let (parents, name) = match rest.iter().rposition(|&b| b == b'/') {
-            Some(at) => (rest.get(..at).unwrap_or_default(), rest.get(at + 1..).unwrap_or_default()),
+            Some(at) => (
+                rest.get(..at).unwrap_or_default(),
+                rest.get(at + 1..).unwrap_or_default(),
+            ),
             None => (&b""[..], rest),
         };
-        let Some(parent) = self.node_at(top, parents) else { return };
+        let Some(parent) = self.node_at(top, parents) else {
+            return;
+        };
         self.enter(root, parent, name, How::Moved, out);
         self.flag_mounts(root);
     }
@@ -131,15 +153,20 @@ impl Inotify {
 
     /// Marks the places that are roots of mounts: no parent speaks for them.
     pub(super) fn flag_mounts(&mut self, id: RootId) {
-        let Some(root) = self.roots.get(id) else { return };
+        let Some(root) = self.roots.get(id) else {
+            return;
+        };
         let Some(top) = root.top() else { return };
-        let places: Vec<_> = self.mounts.below(&root.real).filter_map(|rest| self.node_at(top, rest)).collect();
+        let places: Vec<_> = self
+            .mounts
+            .below(&root.real)
+            .filter_map(|rest| self.node_at(top, rest))
+            .collect();
         for place in places {
             self.flag(place, MOUNT);
         }
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -46,7 +46,9 @@ impl Inotify {
 
     /// Tells what changed at a root: `Since` a time, or where watches were lacking.
     pub(super) fn rescan(&mut self, id: RootId, how: How, out: &mut Vec<Report>) {
-        let Some(root) = self.roots.get(id) else { return };
+        let Some(root) = self.roots.get(id) else {
+            return;
+        };
         self.figures.rescans += 1;
         let settled = root.settled;
         let how = match how {
@@ -56,11 +58,17 @@ impl Inotify {
         let (top, identity) = (root.top(), root.identity);
         let was_file = matches!(root.state, State::File(_));
         self.resolve(id, How::Moved, out);
-        let Some(root) = self.roots.get(id) else { return };
+        let Some(root) = self.roots.get(id) else {
+            return;
+        };
         match &root.state {
             State::Dir(now) if top == Some(*now) => self.rescan_tree(*now, how, out),
             State::File(_) => {
-                let how = if root.identity == identity { how } else { How::Moved };
+                let how = if root.identity == identity {
+                    how
+                } else {
+                    How::Moved
+                };
                 self.rescan_file(id, how, out);
             }
             State::Missing if was_file => self.tell_file_gone(id, out),
@@ -74,7 +82,9 @@ impl Inotify {
                 n.flags &= !MET;
             }
         }
-        let Ok(fd) = self.open_node(top, dir_flags()) else { return };
+        let Ok(fd) = self.open_node(top, dir_flags()) else {
+            return;
+        };
         self.flag(top, MET);
         self.scan(top, fd, how, out);
         while let Some((id, how)) = self.deferred.pop() {
@@ -92,7 +102,9 @@ impl Inotify {
 
     /// A sub-directory is gone, and the kernel may not say so.
     fn tell_dir_gone(&mut self, id: NodeId, out: &mut Vec<Report>) {
-        let Some(node) = self.tree.get(id) else { return };
+        let Some(node) = self.tree.get(id) else {
+            return;
+        };
         let (root, parent, name) = (node.root, node.parent, node.name.clone());
         // In limbo: that it left its name has been told.
         if node.flags & LIMBO == 0 {
@@ -112,30 +124,61 @@ impl Inotify {
         out: &mut Vec<Report>,
     ) {
         let now = self.names.get(&node.0);
-        let gone: Vec<_> = old.iter().filter(|n| !now.is_some_and(|now| now.contains(*n))).cloned().collect();
+        let gone: Vec<_> = old
+            .iter()
+            .filter(|n| !now.is_some_and(|now| now.contains(*n)))
+            .cloned()
+            .collect();
         for name in gone {
             // Sub-directories with a place of their own are told with that.
             if self.tree.find(node, &name).is_some() {
                 continue;
             }
             self.tell_parting(root, Place::Node(node), &name, Mask(0), out);
-            found.push((Owner::Node(node), name, Thing { gone: true, ..Thing::default() }));
+            found.push((
+                Owner::Node(node),
+                name,
+                Thing {
+                    gone: true,
+                    ..Thing::default()
+                },
+            ));
         }
     }
 
-    fn tell_parting(&mut self, root: RootId, place: Place<'_>, name: &[u8], kind: Mask, out: &mut Vec<Report>) {
-        let gone = Thing { gone: true, ..Thing::default() };
+    fn tell_parting(
+        &mut self,
+        root: RootId,
+        place: Place<'_>,
+        name: &[u8],
+        kind: Mask,
+        out: &mut Vec<Report>,
+    ) {
+        let gone = Thing {
+            gone: true,
+            ..Thing::default()
+        };
         let news = News::found(place, name, kind);
         self.tell(root, &news, |line| super::found::due(line.mask, gone), out);
     }
 
     /// A file that was and is there.
     fn rescan_file(&mut self, id: RootId, how: How, out: &mut Vec<Report>) {
-        let Some((wd, name)) = self.roots.get(id).and_then(|r| r.leaf.clone()) else { return };
-        let Some(dir) = self.open_guard(wd) else { return };
-        let Ok(fd) = openat(&dir, &*name, path_flags(), Mode::empty()) else { return };
-        let Ok(stat) = sys::stat(fd.as_fd(), c"") else { return };
-        let Some(thing) = self.look(id, wd, dir.as_fd(), (&name, stat.kind()), (how, None)) else { return };
+        let Some((wd, name)) = self.roots.get(id).and_then(|r| r.leaf.clone()) else {
+            return;
+        };
+        let Some(dir) = self.open_guard(wd) else {
+            return;
+        };
+        let Ok(fd) = openat(&dir, &*name, path_flags(), Mode::empty()) else {
+            return;
+        };
+        let Ok(stat) = sys::stat(fd.as_fd(), c"") else {
+            return;
+        };
+        let Some(thing) = self.look(id, wd, dir.as_fd(), (&name, stat.kind()), (how, None)) else {
+            return;
+        };
         self.tell_found(id, Place::Root, Owner::File(id), b"", thing, how, out);
         let until = self.total + self.kernel.queued();
         self.seen.insert(Owner::File(id), b"", thing, until);
@@ -147,8 +190,14 @@ impl Inotify {
         let told = self.told_before.of(Owner::File(id), b"");
         let news = News::found(Place::Root, b"", Mask(0));
         let choose = |line: &super::root::Line| {
-            let known = told.iter().any(|(l, mask, _)| *l == line.id && mask.intersects(parting));
-            if known { Mask(0) } else { super::found::for_file(line.mask, Mask::DELETE, false, false) }
+            let known = told
+                .iter()
+                .any(|(l, mask, _)| *l == line.id && mask.intersects(parting));
+            if known {
+                Mask(0)
+            } else {
+                super::found::for_file(line.mask, Mask::DELETE, false, false)
+            }
         };
         self.tell(id, &news, choose, out);
     }
@@ -169,7 +218,13 @@ impl Inotify {
 impl<'a> News<'a> {
     /// News of a rescan.
     fn found(place: Place<'a>, name: &'a [u8], kind: Mask) -> Self {
-        News { place, name, kind, origin: Origin::Rescan, old_path: None, known: None }
+        News {
+            place,
+            name,
+            kind,
+            origin: Origin::Rescan,
+            old_path: None,
+            known: None,
+        }
     }
 }
-

@@ -9,7 +9,6 @@
 //!
 //! Watch first, then look again: the way is walked until two walks agree.
 
-
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
@@ -145,7 +144,11 @@ impl Inotify {
         };
         let follow = !root.key.flags.intersects(Mask::DONT_FOLLOW);
         let only_dir = root.key.flags.intersects(Mask::ONLYDIR);
-        let leaf_mask = if only_dir { GOES | COMES } else { root.leaf_mask() };
+        let leaf_mask = if only_dir {
+            GOES | COMES
+        } else {
+            root.leaf_mask()
+        };
         let mut todo = components(root.written());
         let mut links = 0;
         walk.path.clear();
@@ -184,7 +187,7 @@ impl Inotify {
             };
             let stat = match sys::stat(fd.as_fd(), c"") {
                 Ok(stat) => stat,
-                Err(_) => return End::Nothing
+                Err(_) => return End::Nothing,
             };
             walk.trail.push(stat.identity());
             if stat.kind() == libc::S_IFLNK && (!last || follow) {
@@ -356,7 +359,8 @@ impl Inotify {
             return;
         }
         let owner = Owner::File(id);
-        let Some(thing) = self.look(id, leaf_wd, dir.as_fd(), (name, stat.kind()), (how, None)) else {
+        let Some(thing) = self.look(id, leaf_wd, dir.as_fd(), (name, stat.kind()), (how, None))
+        else {
             return;
         };
         self.tell_found(id, Place::Root, owner, b"", thing, how, out);
@@ -439,7 +443,9 @@ impl Inotify {
     /// Asks the kernel for what is needed of an inode now, and no more.
     fn narrow(&mut self, wd: i32) {
         let needed = self.needed(wd);
-        let Some(watch) = self.kernel.get(wd) else { return };
+        let Some(watch) = self.kernel.get(wd) else {
+            return;
+        };
         let (first, has) = (watch.nodes, watch.mask);
         if has == needed | Mask::DELETE_SELF.0 {
             return;
@@ -452,8 +458,15 @@ impl Inotify {
 
     /// Nobody asks for `root` any more.
     pub(super) fn drop_root(&mut self, id: RootId) {
-        let tree = self.roots.get(id).and_then(Root::top).map_or(Vec::new(), |top| self.tree.subtree(top));
-        let wds: Vec<_> = tree.into_iter().filter_map(|n| self.tree.get(n).map(|n| n.wd)).collect();
+        let tree = self
+            .roots
+            .get(id)
+            .and_then(Root::top)
+            .map_or(Vec::new(), |top| self.tree.subtree(top));
+        let wds: Vec<_> = tree
+            .into_iter()
+            .filter_map(|n| self.tree.get(n).map(|n| n.wd))
+            .collect();
         self.leave(id);
         let Some(root) = self.roots.remove(id) else {
             return;
@@ -487,4 +500,3 @@ fn step(path: &mut Vec<u8>, name: &[u8]) {
         path.extend_from_slice(name);
     }
 }
-

@@ -116,7 +116,9 @@ impl Root {
             state: State::Missing,
             identity: None,
             lost: Vec::new(),
-            settled: Stamp::default(), real: Box::default(), lack: None,
+            settled: Stamp::default(),
+            real: Box::default(),
+            lack: None,
             links: Vec::new(),
             leaf: None,
         }

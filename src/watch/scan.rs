@@ -62,7 +62,10 @@ impl Inotify {
         };
         let root = node.root;
         // Opening is told by the parent; for the top of a tree, by itself.
-        let (heard, name) = self.tree.get(node.parent).map_or((node.wd, &b""[..]), |p| (p.wd, &node.name));
+        let (heard, name) = self
+            .tree
+            .get(node.parent)
+            .map_or((node.wd, &b""[..]), |p| (p.wd, &node.name));
         if self.hears_reading(heard) {
             self.seen.expect_own(heard, name);
         }
@@ -121,15 +124,27 @@ impl Inotify {
         found: &mut Vec<(Owner, Box<[u8]>, Thing)>,
         out: &mut Vec<Report>,
     ) {
-        let mut frame = Frame { fd, node, subs: Vec::new(), at: 0, how };
+        let mut frame = Frame {
+            fd,
+            node,
+            subs: Vec::new(),
+            at: 0,
+            how,
+        };
         let Some(r) = self.roots.get(root) else {
             return;
         };
         let (recursive, keeps) = (r.key.recursive, r.keeps_names());
         let rescan = matches!(how, How::Since(_));
-        let old_names = if rescan { self.names.remove(&node.0).unwrap_or_default() } else { HashSet::default() };
+        let old_names = if rescan {
+            self.names.remove(&node.0).unwrap_or_default()
+        } else {
+            HashSet::default()
+        };
         self.hush(node, frame.fd.as_fd());
-        let Some(r) = self.roots.get(root) else { return };
+        let Some(r) = self.roots.get(root) else {
+            return;
+        };
         if how == How::Known && !recursive && !keeps {
             return stack.push(frame);
         }
@@ -161,11 +176,21 @@ impl Inotify {
                 let known = rescan && self.tree.find(node, entry.name).is_some();
                 let arrived = match (rescan, keeps) {
                     (true, true) => Some(!old_names.contains(entry.name) && !known),
-                    (true, false) if kind == libc::S_IFDIR && recursive => Some(!known).filter(|_| frame.enters(entry.name)),
+                    (true, false) if kind == libc::S_IFDIR && recursive => {
+                        Some(!known).filter(|_| frame.enters(entry.name))
+                    }
                     _ => None,
                 };
                 if !how.silent() {
-                    self.find(root, node, frame.fd.as_fd(), (entry.name, kind), (how, arrived), found, out);
+                    self.find(
+                        root,
+                        node,
+                        frame.fd.as_fd(),
+                        (entry.name, kind),
+                        (how, arrived),
+                        found,
+                        out,
+                    );
                 }
                 if keeps {
                     self.note_name(node, entry.name);
@@ -207,12 +232,16 @@ impl Inotify {
 
     /// True where opening and reading what is in a directory is heard.
     pub(super) fn hears_reading(&self, wd: i32) -> bool {
-        self.kernel.get(wd).is_some_and(|w| Mask(w.mask).intersects(NOISE))
+        self.kernel
+            .get(wd)
+            .is_some_and(|w| Mask(w.mask).intersects(NOISE))
     }
 
     /// Stops the events that our reading would cause, until `close_frame`.
     fn hush(&mut self, node: NodeId, fd: BorrowedFd<'_>) {
-        let Some(wd) = self.tree.get(node).map(|n| n.wd) else { return };
+        let Some(wd) = self.tree.get(node).map(|n| n.wd) else {
+            return;
+        };
         if self.hears_reading(wd) {
             let mask = self.needed(wd) & !NOISE.0;
             self.kernel.narrow(fd, wd, mask);
@@ -221,7 +250,9 @@ impl Inotify {
 
     /// As `hush`, before a directory that is watched is opened at all.
     fn hush_known(&mut self, parent: NodeId, dir: BorrowedFd<'_>, name: &[u8]) {
-        let Some(id) = self.tree.find(parent, name) else { return };
+        let Some(id) = self.tree.find(parent, name) else {
+            return;
+        };
         if self.tree.get(id).is_some_and(|n| self.hears_reading(n.wd)) {
             if let Ok(fd) = openat(dir, name, path_flags(), Mode::empty()) {
                 self.hush(id, fd.as_fd());
@@ -370,7 +401,8 @@ impl Inotify {
         if self.hears_reading(wd) {
             self.seen.expect_own(wd, name);
         }
-        Some(Thing { open: is_open_for_writing(dir, name),
+        Some(Thing {
+            open: is_open_for_writing(dir, name),
             ..thing
         })
     }
@@ -404,7 +436,11 @@ impl Inotify {
             Origin::Scan
         };
         let kind = if thing.dir { Mask::ISDIR } else { Mask(0) };
-        let told = if origin == Origin::Rescan { self.told_before.of(owner, name) } else { Vec::new() };
+        let told = if origin == Origin::Rescan {
+            self.told_before.of(owner, name)
+        } else {
+            Vec::new()
+        };
         for bit in found::ORDER.into_iter().filter(|&b| any.intersects(b)) {
             let news = News {
                 place,
@@ -417,7 +453,9 @@ impl Inotify {
             let choose = |line: &Line| {
                 let due = found::due(line.mask, thing);
                 let before = told.iter().filter(|(l, ..)| *l == line.id);
-                let left = before.fold(due, |left, (_, told, at)| found::left(left, *told, *at, thing));
+                let left = before.fold(due, |left, (_, told, at)| {
+                    found::left(left, *told, *at, thing)
+                });
                 found::step(left, bit, thing)
             };
             self.tell(root, &news, choose, out);
@@ -428,7 +466,9 @@ impl Inotify {
 impl Frame {
     /// True where the directory `name` will be entered from here.
     fn enters(&self, name: &[u8]) -> bool {
-        self.subs.strip_suffix(&[0]).is_some_and(|s| s.rsplit(|&b| b == 0).next() == Some(name))
+        self.subs
+            .strip_suffix(&[0])
+            .is_some_and(|s| s.rsplit(|&b| b == 0).next() == Some(name))
     }
 }
 
@@ -440,7 +480,11 @@ fn newcomer(fd: BorrowedFd<'_>, how: How) -> How {
         _ => return how,
     };
     let born = sys::stat(fd, c"").ok().and_then(|s| s.born);
-    if born.is_some_and(|b| b >= since) { How::Made } else { How::Moved }
+    if born.is_some_and(|b| b >= since) {
+        How::Made
+    } else {
+        How::Moved
+    }
 }
 
 /// How to look again at a directory that is known.

@@ -97,7 +97,11 @@ impl Told {
 
     /// What lines were told of `name`, and when.
     pub fn of(&self, owner: Owner, name: &[u8]) -> Vec<(LineId, Mask, Stamp)> {
-        self.names.get(&owner.key()).and_then(|n| n.get(name)).cloned().unwrap_or_default()
+        self.names
+            .get(&owner.key())
+            .and_then(|n| n.get(name))
+            .cloned()
+            .unwrap_or_default()
     }
 
     pub fn clear(&mut self) {
@@ -255,6 +259,10 @@ impl Inotify {
             let event = match &last {
                 Some(e) if e.mask == mask => Rc::clone(e),
                 _ => Rc::new(Event {
+                    seq: {
+                        self.seq += 1;
+                        self.seq
+                    },
                     mask,
                     watch: news.place.path(r, &self.tree),
                     name: OsStr::from_bytes(news.name).to_owned(),
@@ -266,8 +274,11 @@ impl Inotify {
                 }),
             };
             last = Some(Rc::clone(&event));
-            let Some(line) = r.lines.get_mut(at) else { continue };
-            self.told.insert(Owner::of(news.place, root), news.name, line.id, mask);
+            let Some(line) = r.lines.get_mut(at) else {
+                continue;
+            };
+            self.told
+                .insert(Owner::of(news.place, root), news.name, line.id, mask);
             out.push(Report::Event(line.id, event));
             if line.mask.intersects(Mask::ONESHOT) {
                 line.spent = true;
@@ -312,7 +323,8 @@ impl Inotify {
             old_path: self.old_path(root, raw),
             known: self.seen.known(owner, raw.name, self.position),
         };
-        let back = news.known.is_some_and(|t| t.gone) && bits.intersects(Mask::CREATE | Mask::MOVED_TO);
+        let back =
+            news.known.is_some_and(|t| t.gone) && bits.intersects(Mask::CREATE | Mask::MOVED_TO);
         self.tell(root, &news, |line| line.mask & bits, out);
         if back || bits.intersects(Mask::DELETE | Mask::MOVED_FROM) {
             self.seen.forget(owner, raw.name);

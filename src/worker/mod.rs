@@ -1,13 +1,65 @@
 //! One loop that joins watch, schedule and run for one owner.
+//!
+//! A worker is a process of its own, already its owner when it starts, so the
+//! kernel decides what it may watch and run. It is told its tables by the
+//! supervisor over `channel`; in the foreground (`incrond run TABLE`) it reads
+//! one table itself.
+//!
+//! The line that decides whether an event runs a command is in
+//! [`lines::Lines::wants`]; when it runs is `schedule`'s, how is `run`'s.
 
+mod account;
+mod channel;
+mod engine;
+mod environment;
+mod foreground;
+mod job;
+mod lines;
+mod orders;
 pub mod protocol;
+mod saved;
+mod show;
+mod streams;
+mod view;
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
+pub use foreground::{ForegroundOptions, foreground, read_table};
+
+use crate::exit::Exit;
+use channel::{Channel, Incoming};
+use engine::{Engine, Flow};
+use protocol::{Settings, ToWorker};
+use view::LogView;
+
 /// The worker process: re-executed by the supervisor, already its owner.
 /// `channel` is its end of the SOCK_SEQPACKET pair of `protocol`.
 pub fn main(channel: OwnedFd) -> ExitCode {
-    let _ = channel;
-    ExitCode::SUCCESS
+    match serve(Channel::new(channel)) {
+        Ok(()) => Exit::Success.into(),
+        Err(error) => {
+            log::error!("worker stopped: {error}");
+            Exit::Failure.into()
+        }
+    }
+}
+
+fn serve(mut channel: Channel) -> std::io::Result<()> {
+    let settings = hello(&mut channel)?;
+    let _ = crate::supervisor::logging::start(&settings.log); // the only logger here
+    let view = Box::new(LogView::new(&settings));
+    let mut engine = Engine::new(settings, view)?;
+    engine.attach(channel)?;
+    while engine.turn()? == Flow::Continue {}
+    Ok(())
+}
+
+/// The first packet, waited for: a worker without settings can do nothing.
+fn hello(channel: &mut Channel) -> std::io::Result<Settings> {
+    channel.wait()?;
+    match channel.receive()? {
+        Incoming::Packet(ToWorker::Hello(settings), _) => Ok(settings),
+        _ => Err(std::io::Error::other("the first packet was not `hello`")),
+    }
 }

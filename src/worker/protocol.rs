@@ -2,10 +2,14 @@
 //! SOCK_SEQPACKET pair, some with a descriptor attached (SCM_RIGHTS).
 //!
 //! The supervisor treats what a worker says as hostile: a packet is at most
-//! [`MAX_PACKET`] bytes, unknown or malformed ones are counted and dropped.
+//! [`MAX_PACKET`] bytes; malformed ones, and those nobody asked for, are counted
+//! and dropped, and too many of them end the worker.
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::LogTarget;
 use crate::table::Dialect;
 
 /// No packet is larger.
@@ -15,7 +19,8 @@ pub const MAX_PACKET: usize = 64 * 1024;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum ToWorker {
-    /// First packet: who the worker is.
+    /// First packet: who the worker is. Again: what has changed of it by a
+    /// reload of the configuration; owner and system never do.
     Hello(Settings),
     /// A table appeared or changed; its open file (or a memfd) is attached,
     /// positioned at the start. The same name again replaces the table.
@@ -32,7 +37,9 @@ pub enum ToWorker {
     },
     /// The initial set is complete: answer `Ready` when all of it is watched.
     Begin,
-    /// Work saved by an earlier worker of this owner; a file of JSON lines is attached.
+    /// Work saved by an earlier worker of this owner; a file of JSON lines is
+    /// attached. Comes after the first `Load`s, whose lines it belongs to. `Ready`
+    /// says that it was taken up; the file is removed then.
     Resume,
     /// Send `Status`.
     Status,
@@ -46,7 +53,8 @@ pub enum ToWorker {
 pub enum FromWorker {
     /// Every line of every table loaded before `Begin` is watched.
     Ready,
-    /// A table was loaded.
+    /// A table was loaded: exactly one of these for each `Load`, in their order,
+    /// good or bad. Clients of the control socket wait for it.
     Loaded {
         /// As in `Load`.
         table: String,
@@ -55,17 +63,18 @@ pub enum FromWorker {
         /// Lines that are not.
         errors: u32,
     },
-    /// Work that could not be started before `Stop`; a memfd of JSON lines is attached.
+    /// Work that could not be started before `Stop`, once in a worker's life; a
+    /// memfd (and nothing else) of JSON lines is attached, 16 MiB at most.
     Saved {
         /// How many events.
         events: u64,
     },
-    /// Figures of this worker.
+    /// Figures of this worker: one of these for each `ToWorker::Status`.
     Status(Status),
 }
 
 /// Who a worker is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// Account name; "system" for the worker of the system tables.
     pub owner: String,
@@ -79,6 +88,19 @@ pub struct Settings {
     pub stop_grace: u64,
     /// What then: killed (true) or left alone.
     pub stop_kill: bool,
+    /// Where it logs: where its supervisor does.
+    pub log: LogChoice,
+}
+
+/// Where a worker logs; `supervisor::logging::start` puts it into effect.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogChoice {
+    /// `log=` of incron.conf.
+    pub target: LogTarget,
+    /// Another socket of syslogd than /dev/log.
+    pub syslog_socket: Option<PathBuf>,
+    /// Down to the debug level.
+    pub debug: bool,
 }
 
 /// Figures of a worker since its start.

@@ -1,6 +1,12 @@
 //! What happened, where, and by whom: the one data model that flows from
 //! `watch` through `schedule` into `run`.
 
+mod json;
+mod time;
+mod variables;
+
+pub use json::{EventContext, JsonError, Recorded};
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -47,6 +53,8 @@ pub struct Event {
     pub origin: Origin,
     /// Who did it, where that is known.
     pub actor: Option<Rc<Actor>>,
+    /// Grows by one with each event of a worker; lines share an event and its number.
+    pub seq: u64,
     /// Labels of the provider that named the path.
     pub labels: Option<Rc<BTreeMap<String, String>>>,
 }

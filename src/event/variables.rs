@@ -1,0 +1,74 @@
+//! The INCRON_ variables of a run: what the shell form of a command refers to, and
+//! what any command may read. incron-events(7) documents them.
+
+use std::ffi::OsString;
+
+use super::{Event, EventContext};
+
+impl Event {
+    /// Appends the variables for this event. The caller sees to it that they stand in
+    /// place of any others of the same names.
+    pub fn variables(&self, context: &EventContext<'_>, out: &mut Vec<(OsString, OsString)>) {
+        let mut time = String::with_capacity(30);
+        super::time::push(&mut time, self.time);
+        let old = self
+            .old_path
+            .as_ref()
+            .map(|p| p.clone().into_os_string())
+            .unwrap_or_default();
+        out.extend([
+            ("INCRON_WATCH".into(), self.watch.clone()),
+            ("INCRON_FILE".into(), self.name.clone()),
+            ("INCRON_TARGET".into(), self.target()),
+            ("INCRON_EVENT".into(), self.mask.text().into()),
+            ("INCRON_MASK".into(), self.mask.0.to_string().into()),
+            ("INCRON_OLD".into(), old),
+            ("INCRON_TIME".into(), time.into()),
+            ("INCRON_TABLE".into(), context.table.into()),
+            ("INCRON_LINE".into(), context.line.to_string().into()),
+            ("INCRON_KEY".into(), context.key.into()),
+        ]);
+        if let Some(actor) = &self.actor {
+            out.push(("INCRON_PID".into(), actor.pid.to_string().into()));
+            out.extend(
+                actor
+                    .uid
+                    .map(|uid| ("INCRON_UID".into(), uid.to_string().into())),
+            );
+            out.extend(
+                actor
+                    .exe
+                    .clone()
+                    .map(|exe| ("INCRON_EXE".into(), exe.into_os_string())),
+            );
+        }
+        for (name, value) in self.labels.iter().flat_map(|labels| labels.iter()) {
+            // A NUL would end the value early in the command's environment.
+            out.push((label_variable(name).into(), value.replace('\0', "").into()));
+        }
+    }
+}
+
+/// `INCRON_LABEL_` and the label's name in capitals, `_` for what a name cannot hold.
+fn label_variable(label: &str) -> String {
+    let mut name = String::from("INCRON_LABEL_");
+    name.extend(label.chars().map(|c| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_uppercase()
+        } else {
+            '_'
+        }
+    }));
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::label_variable;
+
+    #[test]
+    fn names_of_labels() {
+        assert_eq!(label_variable("image-Id"), "INCRON_LABEL_IMAGE_ID");
+        assert_eq!(label_variable("é=\0"), "INCRON_LABEL____");
+    }
+}

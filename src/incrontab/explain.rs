@@ -1,0 +1,88 @@
+//! `-T`: what a table does, without a daemon; and with `--simulate`, what it
+//! would run for recorded events.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::time::Duration;
+
+use super::check;
+use super::cli::Source;
+use super::error::Error;
+use super::scratch::read_bounded;
+use crate::config::Config;
+use crate::schedule::simulate::{Course, Model, parse_changes, simulate};
+use crate::table::{self, Context, Line};
+
+/// A recording is no larger, in bytes.
+const MAX_EVENTS: usize = 64 * 1024 * 1024;
+/// How long a simulated command takes; it succeeds.
+const TAKES: Duration = Duration::from_millis(100);
+
+/// A table in words.
+#[derive(Debug)]
+pub struct Explained {
+    /// What its good lines do, for standard output.
+    pub text: String,
+    /// Errors and warnings, for standard error; empty for none.
+    pub complaints: String,
+    /// Lines that cannot be served.
+    pub errors: usize,
+}
+
+/// Explains `text`, or what it does when `events` happen.
+///
+/// # Errors
+/// The events cannot be read or understood.
+pub fn explain(
+    text: &[u8],
+    context: &Context,
+    events: Option<&Source>,
+    config: &Config,
+) -> Result<Explained, Error> {
+    let checked = check::check(text, context);
+    let (table, diagnostics) = table::parse(text, context);
+    let text = match events {
+        None => table::explain(&table, &diagnostics, shell(context.system)),
+        Some(source) => {
+            let what = check::name(source);
+            let bytes = check::open(source)
+                .and_then(|from| read_bounded(from, MAX_EVENTS))
+                .map_err(|error| Error::File {
+                    path: what.clone().into(),
+                    error,
+                })?
+                .ok_or_else(|| Error::Events {
+                    what: what.clone(),
+                    why: "too large".into(),
+                })?;
+            let changes = parse_changes(&bytes).map_err(|e| Error::Events {
+                what,
+                why: e.to_string(),
+            })?;
+            let mut course = |_: &Line, _| Course {
+                takes: TAKES,
+                success: true,
+            };
+            let max_jobs = config.max_jobs as usize;
+            simulate(
+                &table,
+                &changes,
+                &mut Model {
+                    max_jobs,
+                    course: &mut course,
+                },
+            )
+        }
+    };
+    Ok(Explained {
+        text,
+        complaints: checked.rendered,
+        errors: checked.errors,
+    })
+}
+
+/// The shell of lines without `SHELL=`, as the worker chooses it.
+fn shell(system: bool) -> &'static OsStr {
+    let bash = !system && Path::new("/bin/bash").exists();
+    OsStr::new(if bash { "/bin/bash" } else { "/bin/sh" })
+}

@@ -1,0 +1,197 @@
+//! `incrond --check`: what is wrong, before it matters. The configuration has
+//! been read by then; without names, all tables of the machine are looked at
+//! the way the daemon would.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use super::access::Access;
+use super::accounts::Account;
+use super::tables::{self, Rule};
+use crate::config::Config;
+use crate::control::MAX_TABLE;
+use crate::exit::Exit;
+use crate::table::{self, Context, Severity};
+
+/// What was found so far.
+struct Findings<'a> {
+    config: &'a Config,
+    colour: bool,
+    tables: u32,
+    lines: usize,
+    errors: u32,
+    warnings: u32,
+}
+
+/// Checks `files` (tables, or directories of them), or all tables. Findings go
+/// to standard output, since they are what was asked for.
+pub fn check(config: &Config, files: &[PathBuf]) -> Exit {
+    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let mut findings = Findings {
+        config,
+        colour,
+        tables: 0,
+        lines: 0,
+        errors: 0,
+        warnings: 0,
+    };
+    if files.is_empty() {
+        findings.everything();
+    }
+    for file in files {
+        findings.named(file);
+    }
+    let Findings {
+        tables,
+        lines,
+        errors,
+        warnings,
+        ..
+    } = findings;
+    println!("{tables} tables, {lines} good lines, {errors} errors, {warnings} warnings");
+    if errors == 0 {
+        Exit::Success
+    } else {
+        Exit::Config
+    }
+}
+
+impl Findings<'_> {
+    fn everything(&mut self) {
+        let euid = nix::unistd::geteuid().as_raw();
+        if let Some(dir) = &self.config.system_table_dir {
+            let rule = Rule {
+                owners: owners(0, euid),
+                one_name: false,
+                links: true,
+            };
+            if let Err(why) = tables::trusted_directory(dir, &rule.owners)
+                && dir.exists()
+            {
+                self.error(dir, &why.to_string());
+            }
+            self.directory(dir, true, |_| Ok(rule.clone()));
+        }
+        let dir = &self.config.user_table_dir;
+        if self.config.personal {
+            let rule = Rule {
+                owners: owners(euid, 0),
+                one_name: false,
+                links: true,
+            };
+            self.directory(dir, false, |_| Ok(rule.clone()));
+        } else {
+            let access = Access::read(self.config);
+            self.directory(dir, false, |name| user_rule(name, &access));
+        }
+    }
+
+    /// All tables of a directory that a daemon serves; `rule` says whose may be there.
+    fn directory(&mut self, dir: &Path, system: bool, rule: impl Fn(&str) -> Result<Rule, String>) {
+        let names = match names(dir) {
+            Ok(names) => names,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            Err(error) => return self.error(dir, &error.to_string()),
+        };
+        for name in names {
+            let path = dir.join(&name);
+            let personal = self.config.personal && !name.as_encoded_bytes().ends_with(b".incron");
+            if tables::passed_over(&name).is_some() || personal {
+                continue;
+            }
+            let opened = rule(&name.to_string_lossy())
+                .and_then(|rule| tables::open(dir, &name, &rule).map_err(|why| why.to_string()));
+            match opened {
+                Ok(opened) => self.table(&path, opened.file, system),
+                Err(why) => self.error(&path, &why),
+            }
+        }
+    }
+
+    /// A file that was named: whoever owns it, it is its text that counts.
+    fn named(&mut self, path: &Path) {
+        if path.is_dir() {
+            match names(path) {
+                Ok(names) => names
+                    .iter()
+                    .filter(|name| tables::passed_over(name).is_none())
+                    .for_each(|name| self.named(&path.join(name))),
+                Err(error) => self.error(path, &error.to_string()),
+            }
+            return;
+        }
+        let spool = path.parent() == Some(&self.config.user_table_dir);
+        match std::fs::File::open(path) {
+            Ok(file) => self.table(path, file, !spool && !self.config.personal),
+            Err(error) => self.error(path, &error.to_string()),
+        }
+    }
+
+    fn table(&mut self, path: &Path, file: impl Read, system: bool) {
+        let mut text = Vec::new();
+        if let Err(error) = file.take(MAX_TABLE as u64 + 1).read_to_end(&mut text) {
+            return self.error(path, &error.to_string());
+        }
+        let origin = path.display().to_string();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let dialect = self.config.dialect;
+        let context = Context {
+            origin,
+            name,
+            dialect,
+            system,
+        };
+        let (table, diagnostics) = table::parse(&text, &context);
+        let count = |wanted| diagnostics.iter().filter(|d| d.severity == wanted).count() as u32;
+        self.tables += 1;
+        self.lines += table.lines.len();
+        self.errors += count(Severity::Error);
+        self.warnings += count(Severity::Warning);
+        let shown = table::render(
+            &diagnostics,
+            &text,
+            &context.origin,
+            Severity::Warning,
+            self.colour,
+        );
+        print!("{shown}");
+    }
+
+    fn error(&mut self, path: &Path, why: &str) {
+        self.errors += 1;
+        println!("error: {}: {why}\n", path.display());
+    }
+}
+
+fn user_rule(name: &str, access: &Access) -> Result<Rule, String> {
+    let account =
+        Account::by_name(name).map_err(|error| format!("cannot look up the user: {error}"))?;
+    let account = account.ok_or("there is no such user")?;
+    access
+        .check(name)
+        .map_err(|why| format!("the user is not allowed to use incron: {why}"))?;
+    Ok(Rule {
+        owners: owners(account.uid, 0),
+        one_name: true,
+        links: false,
+    })
+}
+
+fn owners(first: u32, second: u32) -> Vec<u32> {
+    let mut owners = vec![first, second];
+    owners.dedup();
+    owners
+}
+
+fn names(dir: &Path) -> std::io::Result<Vec<OsString>> {
+    let mut names = std::fs::read_dir(dir)?
+        .map(|entry| Ok(entry?.file_name()))
+        .collect::<std::io::Result<Vec<_>>>()?;
+    names.sort();
+    Ok(names)
+}

@@ -1,0 +1,393 @@
+//! The loop: one wait, handlers that hand on, and the starts at its end.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use super::channel::Channel;
+use super::lines::Lines;
+use super::protocol::{Settings, Status};
+use super::streams::StreamLines;
+use super::view::{RunInfo, View};
+use super::{environment, job};
+use crate::event::{Event, LineId};
+use crate::run::{self, Runner, StartError};
+use crate::schedule::{Action, RunId, Scheduler};
+use crate::time::{Clock, Moment};
+use crate::watch::{self, Inotify, Source};
+
+/// Whether there is a next turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// There is.
+    Continue,
+    /// All is done; the process may end.
+    Done,
+}
+
+/// How far a stop has come.
+#[derive(Clone, Copy, Debug)]
+pub enum Stopping {
+    /// Nobody asked for one.
+    No,
+    /// Running commands have until then.
+    Grace(Moment),
+    /// They had their time and are being killed, until then.
+    Killing(Moment),
+}
+
+impl Stopping {
+    fn until(self) -> Option<Moment> {
+        match self {
+            Self::No => None,
+            Self::Grace(until) | Self::Killing(until) => Some(until),
+        }
+    }
+}
+
+/// What became ready, as the tag of its descriptor.
+const SOURCE: u64 = 0;
+const RUNNER: u64 = 1;
+const CHANNEL: u64 = 2;
+const SIGNALS: u64 = 3;
+const STREAMS: u64 = 4;
+
+/// The foreground's own table, as a watched path like any other.
+pub(super) const TABLE: LineId = LineId(0);
+
+/// Everything one owner has: lines, watches, queues and running commands.
+pub struct Engine {
+    pub(super) settings: Settings,
+    pub(super) base_env: Vec<(std::ffi::OsString, std::ffi::OsString)>,
+    pub(super) host: Rc<str>,
+    pub(super) clock: Clock,
+    pub(super) lines: Lines,
+    pub(super) source: Inotify,
+    pub(super) scheduler: Scheduler,
+    pub(super) runner: Runner,
+    pub(super) streams: StreamLines,
+    pub(super) view: Box<dyn View>,
+    pub(super) channel: Option<Channel>,
+    pub(super) status: Status,
+    pub(super) stopping: Stopping,
+    /// The table of `incrond run`.
+    pub(super) followed: Option<PathBuf>,
+    epoll: Epoll,
+    signals: SignalFd,
+    active: HashMap<RunId, RunInfo>,
+    // Kept between turns for their memory.
+    reports: Vec<watch::Report>,
+    ended: Vec<run::Report>,
+}
+
+impl Engine {
+    /// Opens the descriptors of an owner without lines.
+    pub fn new(settings: Settings, view: Box<dyn View>) -> io::Result<Self> {
+        let mut stop = SigSet::empty();
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            stop.add(signal);
+        }
+        stop.thread_block()?;
+        let signals = SignalFd::with_flags(&stop, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let source = Inotify::new()?;
+        let runner = Runner::new()?;
+        let streams = StreamLines::new()?;
+        let readable = |tag| EpollEvent::new(EpollFlags::EPOLLIN, tag);
+        epoll.add(source.fd(), readable(SOURCE))?;
+        epoll.add(runner.fd(), readable(RUNNER))?;
+        epoll.add(signals.as_fd(), readable(SIGNALS))?;
+        epoll.add(streams.fd(), readable(STREAMS))?;
+        Ok(Self {
+            scheduler: Scheduler::new(settings.max_jobs as usize),
+            base_env: environment::inherited(),
+            host: host_name().into(),
+            clock: Clock::new(),
+            lines: Lines::default(),
+            channel: None,
+            status: Status::default(),
+            stopping: Stopping::No,
+            followed: None,
+            active: HashMap::new(),
+            reports: Vec::new(),
+            ended: Vec::new(),
+            settings,
+            source,
+            runner,
+            streams,
+            view,
+            epoll,
+            signals,
+        })
+    }
+
+    /// Listens to a supervisor from now on.
+    pub fn attach(&mut self, channel: Channel) -> io::Result<()> {
+        self.epoll
+            .add(channel.fd(), EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL))?;
+        self.channel = Some(channel);
+        Ok(())
+    }
+
+    /// Stops listening: the supervisor is gone.
+    pub(super) fn detach(&mut self) {
+        if let Some(channel) = self.channel.take() {
+            let _ = self.epoll.delete(channel.fd());
+        }
+    }
+
+    /// Waits, handles what is ready, starts what may start.
+    pub fn turn(&mut self) -> io::Result<Flow> {
+        self.runner.prepare();
+        let mut ready = [EpollEvent::empty(); 5];
+        let count = match self.epoll.wait(&mut ready, self.timeout()) {
+            Err(Errno::EINTR) => 0,
+            other => other?,
+        };
+        let is_ready = |tag| ready[..count].iter().any(|event| event.data() == tag);
+        if is_ready(SOURCE) {
+            self.read_source()?;
+            self.start_ready();
+        }
+        if is_ready(RUNNER) {
+            self.read_runner()?;
+        }
+        if is_ready(SIGNALS) {
+            self.read_signals()?;
+        }
+        if is_ready(CHANNEL) {
+            self.read_channel()?;
+        }
+        self.tick();
+        self.start_ready();
+        self.streams.process(self.clock.now(), &mut self.runner);
+        self.flow()
+    }
+
+    fn timeout(&self) -> EpollTimeout {
+        let deadlines = [
+            self.source.deadline(),
+            self.runner.deadline(),
+            self.scheduler.deadline(),
+            self.streams.deadline(),
+            self.stopping.until(),
+        ];
+        let Some(next) = deadlines.into_iter().flatten().min() else {
+            return EpollTimeout::NONE;
+        };
+        let wait = next - self.clock.now();
+        // Rounded up: a turn that comes too early would spin.
+        let millis = wait.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128);
+        EpollTimeout::try_from(millis as i32).unwrap_or(EpollTimeout::ZERO)
+    }
+
+    fn read_source(&mut self) -> io::Result<()> {
+        let now = self.clock.now();
+        let mut reports = std::mem::take(&mut self.reports);
+        let result = self.source.read(now, &mut reports);
+        self.take_reports(&mut reports);
+        self.reports = reports;
+        result.map(drop)
+    }
+
+    /// Reads until the queue is empty, so that nothing which has happened
+    /// before this call is still unknown after it.
+    pub(super) fn drain_source(&mut self) -> io::Result<()> {
+        // The queue is bounded, so a writer that never stops cannot hold us here.
+        for _ in 0..64 {
+            let mut reports = std::mem::take(&mut self.reports);
+            let result = self.source.read(self.clock.now(), &mut reports);
+            self.take_reports(&mut reports);
+            self.reports = reports;
+            if !result? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_reports(&mut self, reports: &mut Vec<watch::Report>) {
+        let now = self.clock.now();
+        for report in reports.drain(..) {
+            match report {
+                watch::Report::Event(line, event) => self.event(line, event, now),
+                watch::Report::Problem(line, problem) => {
+                    if let Some(served) = self.lines.get(line) {
+                        self.view.problem(served, &problem);
+                    }
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, line: LineId, event: Rc<Event>, now: Moment) {
+        if line == TABLE {
+            self.reload_followed();
+            return;
+        }
+        if self.lines.wants(line, &event) {
+            self.status.events += 1;
+            self.hand_on(line, event, now);
+        }
+    }
+
+    /// To the stream of its line, or to the scheduler. A stream line that
+    /// settles goes through the scheduler first.
+    pub(super) fn hand_on(&mut self, line: LineId, event: Rc<Event>, now: Moment) {
+        let served = self.lines.get(line);
+        match served.filter(|served| served.streams_at_once()) {
+            Some(served) => {
+                self.view.streamed(served, &event);
+                self.streams.push(line, served, &event);
+            }
+            None => self.scheduler.event(line, event, now),
+        }
+    }
+
+    fn read_runner(&mut self) -> io::Result<()> {
+        let mut ended = std::mem::take(&mut self.ended);
+        self.runner.process(self.clock.now(), &mut ended);
+        if ended
+            .iter()
+            .any(|report| matches!(report, run::Report::Ended { .. }))
+        {
+            // What a command did itself is known before its end is: IN_NO_LOOP.
+            self.drain_source()?;
+        }
+        let now = self.clock.now();
+        for report in ended.drain(..) {
+            self.run_report(report, now);
+        }
+        self.ended = ended;
+        Ok(())
+    }
+
+    fn run_report(&mut self, report: run::Report, now: Moment) {
+        match report {
+            run::Report::Output(run, text) => {
+                self.view.output(self.active.get(&run), &text);
+            }
+            run::Report::Ended { run, outcome, .. } => {
+                if self.streams.ended(run, outcome, now) {
+                    return;
+                }
+                let success = outcome.success();
+                self.status.failed += u64::from(!success);
+                self.scheduler.finished(run, success, now);
+                if let Some(info) = self.active.remove(&run) {
+                    self.view.ended(&info, &report);
+                }
+            }
+        }
+    }
+
+    fn read_signals(&mut self) -> io::Result<()> {
+        while let Some(signal) = self.signals.read_signal()? {
+            let hangup = signal.ssi_signo == Signal::SIGHUP as u32;
+            if !hangup || self.channel.is_none() {
+                self.stop()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) {
+        let now = self.clock.now();
+        if self.source.deadline().is_some_and(|at| at <= now) {
+            let mut reports = std::mem::take(&mut self.reports);
+            self.source.tick(now, &mut reports);
+            self.take_reports(&mut reports);
+            self.reports = reports;
+        }
+        if self.runner.deadline().is_some_and(|at| at <= now) {
+            self.runner.tick(now);
+        }
+    }
+
+    pub(super) fn start_ready(&mut self) {
+        let now = self.clock.now();
+        while let Some(action) = self.scheduler.next(now) {
+            match action {
+                Action::Start {
+                    run,
+                    line,
+                    events,
+                    attempt,
+                } => {
+                    self.start(run, line, events, attempt, now);
+                }
+                Action::Kill { run, .. } => self.runner.kill(run, now),
+                Action::Notice(line, text) => {
+                    if let Some(served) = self.lines.get(line) {
+                        self.view.notice(served, &text);
+                    }
+                }
+            }
+        }
+    }
+
+    fn start(
+        &mut self,
+        run: RunId,
+        line: LineId,
+        events: Vec<Rc<Event>>,
+        attempt: u32,
+        now: Moment,
+    ) {
+        let Some(served) = self.lines.get(line) else {
+            self.scheduler.finished(run, true, now);
+            return;
+        };
+        if served.line.options.stream {
+            for event in &events {
+                self.view.streamed(served, event);
+                self.streams.push(line, served, event);
+            }
+            self.scheduler.finished(run, true, now);
+            return;
+        }
+        let job = job::build(served, &events, &self.settings);
+        match self.runner.start(run, &job, now) {
+            Ok(pid) => {
+                self.status.runs += 1;
+                let info = RunInfo::new(run, pid, served, &job, attempt);
+                self.view.started(&info, served, &events);
+                self.active.insert(run, info);
+            }
+            Err(error) if StartError::of(&error).is_some_and(StartError::is_temporary) => {
+                self.view.not_started(served, &error, true);
+                self.scheduler.postpone(run, now);
+            }
+            Err(error) => {
+                self.status.failed += 1;
+                self.view.not_started(served, &error, false);
+                self.scheduler.finished(run, false, now);
+            }
+        }
+    }
+
+    /// The figures of this worker.
+    pub(super) fn status(&self) -> Status {
+        Status {
+            tables: self.lines.tables() as u32,
+            lines: self.lines.len() as u32,
+            watches: self.source.figures().watches as u64,
+            running: self.runner.running() as u64,
+            waiting: self.scheduler.waiting() as u64 + self.streams.waiting(),
+            ..self.status.clone()
+        }
+    }
+}
+
+/// The machine's name for event JSON; "localhost" where it has none.
+fn host_name() -> String {
+    let name = nix::unistd::gethostname().unwrap_or_else(|_| "localhost".into());
+    name.to_string_lossy().into_owned()
+}

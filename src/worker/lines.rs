@@ -1,0 +1,298 @@
+//! The lines a worker serves: which events they want, and what they share.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::account::{self, AccountError};
+use super::environment;
+use crate::event::{Event, EventContext, LineId};
+use crate::run::Identity;
+use crate::table::{Filter, Limit, Line, Mask, Options, Pattern};
+use crate::watch::Request;
+
+/// One served line.
+pub struct Served {
+    /// As parsed.
+    pub line: Line,
+    /// Its table's name.
+    pub table: Rc<str>,
+    host: Rc<str>,
+    /// `include=`, `exclude=` and `type=`, compiled.
+    filter: Filter,
+    /// The path, where it is a pattern.
+    pattern: Option<Pattern>,
+    /// The environment of its commands, but for what differs from event to event.
+    pub env: Vec<(OsString, OsString)>,
+    /// Who its commands run as, where `user=` or `group=` says so.
+    pub identity: Option<Identity>,
+    /// Events that its filters wanted.
+    pub events: u64,
+}
+
+/// All lines of a worker, by number and by table.
+#[derive(Default)]
+pub struct Lines {
+    by_id: HashMap<LineId, Served>,
+    tables: BTreeMap<Rc<str>, Vec<LineId>>,
+    last: u32,
+}
+
+/// What a reload changes.
+#[derive(Default)]
+pub struct Change {
+    /// Lines that are new; to be watched first.
+    pub added: Vec<LineId>,
+    /// Lines that go; to be given up after the new ones are watched.
+    pub removed: Vec<LineId>,
+    /// Lines that stay as they are, perhaps at another place in the table.
+    pub kept: Vec<LineId>,
+}
+
+impl Lines {
+    /// Decides whether an event that the source reported for a line runs its
+    /// command: its filters must want the path.
+    pub fn wants(&mut self, id: LineId, event: &Event) -> bool {
+        let Some(served) = self.by_id.get_mut(&id) else {
+            return false; // the line went while its event was on the way
+        };
+        let wanted = served.filter.is_empty() || served.wants_path(event);
+        served.events += u64::from(wanted);
+        wanted
+    }
+
+    /// A served line.
+    pub fn get(&self, id: LineId) -> Option<&Served> {
+        self.by_id.get(&id)
+    }
+
+    /// How many lines are served.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// How many tables are loaded.
+    pub fn tables(&self) -> usize {
+        self.tables.len()
+    }
+
+    /// Puts the lines in the place of those of the table of this name. A line
+    /// that stands in both keeps its number, and with it all that is under way.
+    pub fn replace(&mut self, name: &str, lines: Vec<Served>) -> Change {
+        let name: Rc<str> = name.into();
+        let mut old = self.tables.remove(&name).unwrap_or_default();
+        let mut change = Change::default();
+        let mut ids = Vec::with_capacity(lines.len());
+        for mut served in lines {
+            let same = old.iter().position(|id| {
+                let known = self.by_id.get(id);
+                known.is_some_and(|known| known.line.same_work(&served.line))
+            });
+            let id = match same {
+                Some(at) => old.remove(at),
+                None => {
+                    self.last += 1;
+                    LineId(self.last)
+                }
+            };
+            if let Some(before) = self.by_id.get(&id) {
+                served.events = before.events;
+                change.kept.push(id);
+            } else {
+                change.added.push(id);
+            }
+            self.by_id.insert(id, served);
+            ids.push(id);
+        }
+        change.removed = old;
+        self.tables.insert(name, ids);
+        change
+    }
+
+    /// Forgets a table; its lines.
+    pub fn remove_table(&mut self, name: &str) -> Vec<LineId> {
+        self.tables.remove(name).unwrap_or_default()
+    }
+
+    /// Forgets a line.
+    pub fn forget(&mut self, id: LineId) {
+        self.by_id.remove(&id);
+    }
+
+    /// The line of `table` with this number.
+    pub fn numbered(&self, table: &str, number: u32) -> Option<LineId> {
+        let has = |id: &LineId| self.by_id.get(id).is_some_and(|s| s.line.number == number);
+        self.tables.get(table)?.iter().copied().find(has)
+    }
+
+    /// The line of `table` that does what `path` and `command` say, for work
+    /// that an earlier worker saved.
+    pub fn find(&self, table: &str, path: &[u8], command: &[u8]) -> Option<LineId> {
+        self.tables.get(table)?.iter().copied().find(|id| {
+            self.by_id.get(id).is_some_and(|served| {
+                served.line.path.written.as_bytes() == path
+                    && served.line.command.text.as_bytes() == command
+            })
+        })
+    }
+}
+
+impl Served {
+    /// Prepares a line. `base` is the environment before the table's own
+    /// `NAME=value` lines. Errors: its `user=` or `group=` does not exist.
+    pub fn new(
+        line: Line,
+        table: &str,
+        base: &[(OsString, OsString)],
+        host: &Rc<str>,
+    ) -> Result<Self, AccountError> {
+        let account = account::of(&line.options)?;
+        let mut env = base.to_vec();
+        if let Some(user) = &account.user {
+            environment::become_user(&mut env, user);
+        }
+        for (name, value) in line
+            .env
+            .iter()
+            .filter(|(name, _)| !environment::is_ours(name))
+        {
+            environment::set(&mut env, name, value);
+        }
+        Ok(Self {
+            // Checked by the parser; without it a line has no filter at all.
+            filter: Filter::new(&line.options).unwrap_or_default(),
+            pattern: line
+                .path
+                .pattern
+                .then(|| Pattern::compile(&line.path).ok())
+                .flatten(),
+            table: table.into(),
+            host: Rc::clone(host),
+            env,
+            identity: account.identity,
+            events: 0,
+            line,
+        })
+    }
+
+    /// Whether `include=`, `exclude=` and `type=` want the thing that changed.
+    fn wants_path(&self, event: &Event) -> bool {
+        let target = event.target();
+        let target = target.as_bytes();
+        let relative = match &self.pattern {
+            Some(pattern) => below_match(target, pattern),
+            None => below(target, self.line.path.written.as_bytes()),
+        };
+        self.filter.wants(
+            relative.unwrap_or(target),
+            event.mask.intersects(Mask::ISDIR),
+        )
+    }
+
+    /// True where each event goes to the line's process as it comes.
+    pub fn streams_at_once(&self) -> bool {
+        self.line.options.stream && self.line.options.settle.is_zero()
+    }
+
+    /// Its options, as far as the scheduler is concerned: what goes to a stream
+    /// costs no process, so nothing bounds it there.
+    pub fn schedule(&self) -> Options {
+        let mut options = self.line.options.clone();
+        if options.stream {
+            options.limit = Limit {
+                runs: u32::MAX,
+                per: Duration::from_secs(1),
+            };
+        }
+        options
+    }
+
+    /// What the line asks of the source.
+    pub fn request(&self, id: LineId) -> Request {
+        let options = &self.line.options;
+        Request {
+            line: id,
+            path: self.line.path.clone(),
+            mask: self.line.mask,
+            recursive: options.recursive,
+            depth: options.depth,
+            dotdirs: options.dotdirs,
+        }
+    }
+
+    /// What an event does not know of itself.
+    pub fn context(&self) -> EventContext<'_> {
+        EventContext {
+            host: &self.host,
+            table: &self.table,
+            line: self.line.number,
+            key: self.key(),
+        }
+    }
+
+    /// One event as JSON (incron-events(7)).
+    pub fn json(&self, event: &Event) -> String {
+        event.to_json(&self.context())
+    }
+
+    /// The label for searching: `key=`, else the table's name.
+    pub fn key(&self) -> &str {
+        self.line.options.key.as_deref().unwrap_or(&self.table)
+    }
+}
+
+/// What `target` is below `root`; empty for `root` itself.
+fn below<'a>(target: &'a [u8], root: &[u8]) -> Option<&'a [u8]> {
+    let root = root.strip_suffix(b"/").unwrap_or(root);
+    let rest = target.strip_prefix(root)?;
+    if rest.is_empty() {
+        Some(rest)
+    } else {
+        rest.strip_prefix(b"/")
+    }
+}
+
+/// What `target` is below the shortest of its directories that matches.
+fn below_match<'a>(target: &'a [u8], pattern: &Pattern) -> Option<&'a [u8]> {
+    let ends = target
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'/')
+        .map(|(at, _)| at);
+    let end = ends
+        .chain([target.len()])
+        .find(|end| pattern.matches(&target[..*end]))?;
+    below(target, &target[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::PathSpec;
+
+    #[test]
+    fn what_is_below_a_path() {
+        assert_eq!(below(b"/a/b/c", b"/a"), Some(&b"b/c"[..]));
+        assert_eq!(below(b"/a/b", b"/a/"), Some(&b"b"[..]));
+        assert_eq!(below(b"/a", b"/a"), Some(&b""[..]));
+        assert_eq!(below(b"/ab", b"/a"), None);
+        assert_eq!(below(b"/ab", b"/"), Some(&b"ab"[..]));
+    }
+
+    #[test]
+    fn what_is_below_a_pattern() {
+        let spec = PathSpec {
+            written: "/home/*/public".into(),
+            pattern: true,
+        };
+        let pattern = Pattern::compile(&spec).unwrap();
+        assert_eq!(
+            below_match(b"/home/al/public/x/y", &pattern),
+            Some(&b"x/y"[..])
+        );
+        assert_eq!(below_match(b"/home/al/public", &pattern), Some(&b""[..]));
+        assert_eq!(below_match(b"/home/al", &pattern), None);
+    }
+}

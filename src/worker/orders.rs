@@ -1,0 +1,236 @@
+//! What the supervisor asks of a worker: load, drop, begin, stop.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use super::channel::Incoming;
+use super::engine::{Engine, Flow, Stopping};
+use super::lines::Served;
+use super::protocol::{FromWorker, ToWorker};
+use super::saved;
+use crate::control::MAX_TABLE;
+use crate::event::LineId;
+use crate::table::{self, Context, Diagnostic, Mask, Severity};
+use crate::watch::Source;
+
+/// TERM, then KILL after `kill-after=`, take no longer than this at a stop.
+const KILLING: Duration = Duration::from_secs(10);
+
+impl Engine {
+    pub(super) fn read_channel(&mut self) -> io::Result<()> {
+        while let Some(channel) = &self.channel {
+            match channel.receive()? {
+                Incoming::Nothing => break,
+                Incoming::Packet(packet, fd) => self.obey(packet, fd)?,
+                Incoming::Closed => {
+                    self.detach();
+                    self.view.orphaned();
+                    self.stop()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, packet: ToWorker, fd: Option<OwnedFd>) -> io::Result<()> {
+        match packet {
+            ToWorker::Hello(settings) => self.settings = settings,
+            ToWorker::Load { table, origin } => self.load_fd(table, origin, fd)?,
+            ToWorker::Drop { table } => self.drop_table(&table),
+            ToWorker::Begin => {
+                self.view.ready();
+                self.tell(FromWorker::Ready, None)?;
+            }
+            ToWorker::Resume => self.resume(fd)?,
+            ToWorker::Status => self.tell(FromWorker::Status(self.status()), None)?,
+            ToWorker::Stop => self.stop()?,
+        }
+        Ok(())
+    }
+
+    fn tell(&self, packet: FromWorker, fd: Option<&File>) -> io::Result<()> {
+        match &self.channel {
+            Some(channel) => channel.send(&packet, fd.map(AsFd::as_fd)),
+            None => Ok(()),
+        }
+    }
+
+    fn load_fd(&mut self, table: String, origin: String, fd: Option<OwnedFd>) -> io::Result<()> {
+        let Some(fd) = fd else { return Ok(()) };
+        let mut bytes = Vec::new();
+        // One byte more than allowed, so that the parser sees and says it.
+        let read = File::from(fd)
+            .take(MAX_TABLE as u64 + 1)
+            .read_to_end(&mut bytes);
+        if let Err(error) = read {
+            self.view.unreadable(&origin, &error);
+            return self.tell(
+                FromWorker::Loaded {
+                    table,
+                    lines: 0,
+                    errors: 1,
+                },
+                None,
+            );
+        }
+        let (lines, errors) = self.load(table.clone(), origin, &bytes);
+        self.tell(
+            FromWorker::Loaded {
+                table,
+                lines,
+                errors,
+            },
+            None,
+        )
+    }
+
+    /// Puts a table in force; the number of its lines served, and not served.
+    pub fn load(&mut self, name: String, origin: String, bytes: &[u8]) -> (u32, u32) {
+        let context = Context {
+            origin,
+            name,
+            dialect: self.settings.dialect,
+            system: self.settings.system,
+        };
+        let (table, diagnostics) = table::parse(bytes, &context);
+        self.view.loaded(&context, &table, &diagnostics, bytes);
+        let mut refused = errors(&diagnostics);
+        let mut lines = Vec::with_capacity(table.lines.len());
+        for line in table.lines {
+            let number = line.number;
+            match Served::new(line, &context.name, &self.base_env, &self.host) {
+                Ok(served) => lines.push(served),
+                Err(error) => {
+                    refused += 1;
+                    self.view.refused(&context, number, &error);
+                }
+            }
+        }
+        let served = lines.len() as u32;
+        self.replace(&context.name, lines);
+        (served, refused)
+    }
+
+    fn replace(&mut self, name: &str, lines: Vec<Served>) {
+        let change = self.lines.replace(name, lines);
+        let mut reports = Vec::new();
+        for id in change.added.into_iter().chain(self.rearmed(&change.kept)) {
+            let Some(served) = self.lines.get(id) else {
+                continue;
+            };
+            self.scheduler.set_line(id, &served.schedule());
+            if served.line.options.stream {
+                self.streams
+                    .add(id, served, &self.settings, self.clock.now());
+            }
+            self.source.add(served.request(id), &mut reports);
+        }
+        // Given up last: what old and new lines share stays watched throughout.
+        for id in change.removed {
+            self.forget(id);
+        }
+        self.take_reports(&mut reports);
+    }
+
+    /// Kept lines with IN_ONESHOT: a reload arms them again, as it did in incron.
+    fn rearmed(&self, kept: &[LineId]) -> Vec<LineId> {
+        let oneshot = |id: &LineId| {
+            let served = self.lines.get(*id);
+            served.is_some_and(|served| served.line.mask.intersects(Mask::ONESHOT))
+        };
+        kept.iter().copied().filter(oneshot).collect()
+    }
+
+    fn drop_table(&mut self, name: &str) {
+        self.view.dropped(name);
+        for id in self.lines.remove_table(name) {
+            self.forget(id);
+        }
+    }
+
+    fn forget(&mut self, id: LineId) {
+        self.source.remove(id);
+        self.scheduler.remove_line(id);
+        self.streams.remove(id, self.grace(), self.clock.now());
+        self.lines.forget(id);
+    }
+
+    fn resume(&mut self, fd: Option<OwnedFd>) -> io::Result<()> {
+        let Some(fd) = fd else { return Ok(()) };
+        let now = self.clock.now();
+        let found = saved::read(File::from(fd), &self.lines)?;
+        self.view.resumed(found.events.len(), found.orphans);
+        for (line, event) in found.events {
+            self.hand_on(line, event, now);
+        }
+        Ok(())
+    }
+
+    /// No new runs from here on; what runs gets its time.
+    pub(super) fn stop(&mut self) -> io::Result<()> {
+        if !matches!(self.stopping, Stopping::No) {
+            return Ok(());
+        }
+        self.scheduler.close();
+        let now = self.clock.now();
+        self.streams.close_all(self.grace(), now);
+        self.stopping = Stopping::Grace(now + self.grace());
+        Ok(())
+    }
+
+    /// What running commands get at a stop.
+    fn grace(&self) -> Duration {
+        Duration::from_secs(self.settings.stop_grace)
+    }
+
+    /// Whether a stop is through.
+    pub(super) fn flow(&mut self) -> io::Result<Flow> {
+        let now = self.clock.now();
+        let running = self.runner.running();
+        let over = match self.stopping {
+            Stopping::No => return Ok(Flow::Continue),
+            Stopping::Grace(until) | Stopping::Killing(until) => now >= until,
+        };
+        if running > 0 && !over {
+            return Ok(Flow::Continue);
+        }
+        if running > 0 && matches!(self.stopping, Stopping::Grace(_)) {
+            self.view.left_running(running, self.settings.stop_kill);
+            if self.settings.stop_kill {
+                self.runner.kill_all(now);
+                self.stopping = Stopping::Killing(now + KILLING);
+                return Ok(Flow::Continue);
+            }
+        }
+        self.save()?;
+        Ok(Flow::Done)
+    }
+
+    /// Hands over what waits, up to the last event the kernel has for us.
+    fn save(&mut self) -> io::Result<()> {
+        self.drain_source()?;
+        let mut waiting = self.scheduler.drain();
+        let unread = self.streams.unread();
+        waiting.extend(
+            unread
+                .iter()
+                .filter_map(|text| saved::unread(text, &self.lines)),
+        );
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let file = saved::write(&waiting, &self.lines)?;
+        let events = waiting.len() as u64;
+        self.view.saved(events, self.channel.is_some());
+        self.tell(FromWorker::Saved { events }, Some(&file))
+    }
+}
+
+fn errors(diagnostics: &[Diagnostic]) -> u32 {
+    diagnostics
+        .iter()
+        .filter(|found| found.severity == Severity::Error)
+        .count() as u32
+}

@@ -1,0 +1,244 @@
+//! What a worker tells people: one trait, so that the daemon writes to its log
+//! what `incrond run` shows on a terminal.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::io;
+use std::rc::Rc;
+
+use super::account::AccountError;
+use super::lines::Served;
+use super::protocol::Settings;
+use crate::event::Event;
+use crate::run::{Job, Outcome, Report};
+use crate::schedule::RunId;
+use crate::table::{Context, Diagnostic, Severity, Table};
+use crate::watch::Problem;
+
+/// A running command, as far as people want to know.
+#[derive(Clone, Debug)]
+pub struct RunInfo {
+    /// Its number.
+    pub run: RunId,
+    /// Its process.
+    pub pid: i32,
+    /// Its table.
+    pub table: Rc<str>,
+    /// Its line in the table.
+    pub line: u32,
+    /// argv, quoted as a shell would read it.
+    pub command: String,
+    /// 0 for the first try.
+    pub attempt: u32,
+}
+
+impl RunInfo {
+    /// Describes `job`, just started as `pid`.
+    pub fn new(run: RunId, pid: i32, served: &Served, job: &Job, attempt: u32) -> Self {
+        Self {
+            run,
+            pid,
+            table: Rc::clone(&served.table),
+            line: served.line.number,
+            command: command_text(&job.argv, served),
+            attempt,
+        }
+    }
+}
+
+/// Direct commands as executed; shell commands as written in the table.
+fn command_text(argv: &[OsString], served: &Served) -> String {
+    if served.line.command.script().is_some() {
+        return served.line.command.text.to_string_lossy().into_owned();
+    }
+    let words: Vec<Cow<'_, str>> = argv.iter().map(|word| word.to_string_lossy()).collect();
+    shell_words::join(words)
+}
+
+/// Everything that is told.
+#[allow(missing_docs)] // the names say it; each implementation shows its words
+pub trait View {
+    fn loaded(&mut self, context: &Context, table: &Table, found: &[Diagnostic], source: &[u8]);
+    fn refused(&mut self, context: &Context, line: u32, error: &AccountError);
+    fn unreadable(&mut self, origin: &str, error: &io::Error);
+    fn dropped(&mut self, table: &str);
+    fn ready(&mut self);
+    fn problem(&mut self, served: &Served, problem: &Problem);
+    fn notice(&mut self, served: &Served, text: &str);
+    fn streamed(&mut self, served: &Served, event: &Event);
+    fn started(&mut self, info: &RunInfo, served: &Served, events: &[Rc<Event>]);
+    fn not_started(&mut self, served: &Served, error: &io::Error, again: bool);
+    fn output(&mut self, info: Option<&RunInfo>, text: &[u8]);
+    fn ended(&mut self, info: &RunInfo, report: &Report);
+    fn resumed(&mut self, events: usize, orphans: usize);
+    fn saved(&mut self, events: u64, kept: bool);
+    fn left_running(&mut self, running: usize, killed: bool);
+    fn orphaned(&mut self);
+}
+
+/// Tells the log. The words of incron that scripts look for are kept:
+/// `PATH (%s) FILE (%s) EVENT (%s)`, `(%s) CMD (%s)`.
+pub struct LogView {
+    owner: String,
+    system: bool,
+}
+
+impl LogView {
+    /// For the worker of these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            owner: settings.owner.clone(),
+            system: settings.system,
+        }
+    }
+
+    /// `alice`, or `system::TABLE` as incron wrote it.
+    fn who(&self, table: &str) -> String {
+        if self.system {
+            format!("system::{table}")
+        } else {
+            self.owner.clone()
+        }
+    }
+}
+
+impl View for LogView {
+    fn loaded(&mut self, context: &Context, _: &Table, found: &[Diagnostic], _: &[u8]) {
+        for diagnostic in found {
+            let level = match diagnostic.severity {
+                Severity::Note => continue,
+                Severity::Warning => log::Level::Warn,
+                Severity::Error => log::Level::Error,
+            };
+            let Diagnostic {
+                line,
+                column,
+                message,
+                help,
+                ..
+            } = diagnostic;
+            let origin = &context.origin;
+            let help = help
+                .as_deref()
+                .map(|help| format!(" ({help})"))
+                .unwrap_or_default();
+            log::log!(level, table = context.name.as_str(), line = *line;
+                "{origin}:{line}:{column}: {message}{help}");
+        }
+    }
+
+    fn refused(&mut self, context: &Context, line: u32, error: &AccountError) {
+        log::error!(table = context.name.as_str(), line; "{}:{line}: {error}", context.origin);
+    }
+
+    fn unreadable(&mut self, origin: &str, error: &io::Error) {
+        log::error!("cannot read {origin}: {error}");
+    }
+
+    fn dropped(&mut self, _: &str) {}
+
+    fn ready(&mut self) {
+        log::debug!("worker of {} is ready", self.owner);
+    }
+
+    fn problem(&mut self, served: &Served, problem: &Problem) {
+        let level = if problem.serious {
+            log::Level::Error
+        } else {
+            log::Level::Info
+        };
+        let line = served.line.number;
+        log::log!(level, table = &*served.table, line;
+            "({}) line {line}: {}", self.who(&served.table), problem.message);
+    }
+
+    fn notice(&mut self, served: &Served, text: &str) {
+        let line = served.line.number;
+        log::warn!(table = &*served.table, line; "({}) line {line}: {text}", self.who(&served.table));
+    }
+
+    /// Nothing: a stream is there for events too many for a log.
+    fn streamed(&mut self, _: &Served, _: &Event) {}
+
+    fn started(&mut self, info: &RunInfo, served: &Served, events: &[Rc<Event>]) {
+        let who = self.who(&info.table);
+        if let Some(event) = events.last() {
+            let (path, name) = (event.watch.to_string_lossy(), event.name.to_string_lossy());
+            log::info!(table = &*info.table, line = info.line, key = served.key(),
+                path = &*event.target().to_string_lossy(), run = info.run.0;
+                "PATH ({path}) FILE ({name}) EVENT ({})", event.mask.text());
+        }
+        log::info!(table = &*info.table, line = info.line, key = served.key(), run = info.run.0,
+            pid = info.pid; "({who}) CMD ({})", info.command);
+    }
+
+    fn not_started(&mut self, served: &Served, error: &io::Error, again: bool) {
+        let line = served.line.number;
+        let next = if again { "; it is tried again" } else { "" };
+        log::error!(table = &*served.table, line;
+            "({}) line {line}: {error}{next}", self.who(&served.table));
+    }
+
+    fn output(&mut self, info: Option<&RunInfo>, text: &[u8]) {
+        let text = String::from_utf8_lossy(text);
+        match info {
+            Some(info) => log::info!(table = &*info.table, line = info.line, run = info.run.0,
+                pid = info.pid; "({}) CMDOUT ({text})", self.who(&info.table)),
+            None => log::info!("({}) CMDOUT ({text})", self.owner),
+        }
+    }
+
+    fn ended(&mut self, info: &RunInfo, report: &Report) {
+        let Report::Ended {
+            outcome,
+            duration,
+            killed,
+            ..
+        } = report
+        else {
+            return;
+        };
+        let killed = if *killed { ", by us" } else { "" };
+        let level = match outcome {
+            Outcome::Exited(0) => log::Level::Debug,
+            _ => log::Level::Warn,
+        };
+        log::log!(level, table = &*info.table, line = info.line, run = info.run.0, pid = info.pid;
+            "({}) CMDEND ({}) {outcome}{killed} after {:.3} s",
+            self.who(&info.table), info.command, duration.as_secs_f64());
+    }
+
+    fn resumed(&mut self, events: usize, orphans: usize) {
+        log::info!(
+            "({}) resumed {events} events that waited at the last stop",
+            self.owner
+        );
+        if orphans > 0 {
+            log::warn!(
+                "({}) {orphans} saved events have no line any more",
+                self.owner
+            );
+        }
+    }
+
+    fn saved(&mut self, events: u64, kept: bool) {
+        let what = if kept {
+            "saved for the next start"
+        } else {
+            "lost, nobody takes them"
+        };
+        log::info!("({}) {events} events still waited: {what}", self.owner);
+    }
+
+    fn left_running(&mut self, running: usize, killed: bool) {
+        let what = if killed { "are killed" } else { "go on alone" };
+        log::warn!(
+            "({}) {running} commands did not end in time and {what}",
+            self.owner
+        );
+    }
+
+    fn orphaned(&mut self) {
+        log::warn!("({}) the supervisor is gone, the worker ends", self.owner);
+    }
+}
