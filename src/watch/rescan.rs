@@ -15,12 +15,12 @@ use nix::sys::stat::Mode;
 use super::Report;
 use super::found::{How, Thing};
 use super::inotify::Inotify;
-use super::root::{Root, RootId, State};
+use super::root::{RootId, State};
 use super::scan::{dir_flags, path_flags};
 use super::tell::{News, Owner, Place};
 use super::tree::{LIMBO, MET, NodeId};
 use crate::event::Origin;
-use crate::sys::inotify::{self as sys, Stamp};
+use crate::sys::inotify as sys;
 use crate::table::Mask;
 
 /// Names by directory.
@@ -31,19 +31,30 @@ impl Inotify {
     pub(super) fn overflow(&mut self, out: &mut Vec<Report>) {
         self.figures.overflows += 1;
         let since = self.before;
+        let now = sys::file_clock();
         log::warn!(overflows = self.figures.overflows; "inotify queue overflow: looking for what changed");
+        self.told_before = std::mem::take(&mut self.told);
+        self.told.since = Some(now);
         for root in self.roots.ids() {
-            self.rescan(root, since, out);
+            self.rescan(root, How::Since(since), out);
         }
+        self.told_before.clear();
+        // The next rescan need not look further back than this one.
+        self.before = now;
+        self.drained = now;
     }
 
-    /// Tells what changed at a root since a time.
-    pub(super) fn rescan(&mut self, id: RootId, since: Stamp, out: &mut Vec<Report>) {
+    /// Tells what changed at a root: `Since` a time, or where watches were lacking.
+    pub(super) fn rescan(&mut self, id: RootId, how: How, out: &mut Vec<Report>) {
         let Some(root) = self.roots.get(id) else {
             return;
         };
         self.figures.rescans += 1;
-        let since = since.max(root.settled);
+        let settled = root.settled;
+        let how = match how {
+            How::Since(since) => How::Since(since.max(settled)),
+            how => how,
+        };
         let (top, identity) = (root.top(), root.identity);
         let was_file = matches!(root.state, State::File(_));
         self.resolve(id, How::Moved, out);
@@ -51,10 +62,10 @@ impl Inotify {
             return;
         };
         match &root.state {
-            State::Dir(now) if top == Some(*now) => self.rescan_tree(*now, since, out),
+            State::Dir(now) if top == Some(*now) => self.rescan_tree(*now, how, out),
             State::File(_) => {
                 let how = if root.identity == identity {
-                    How::Since(since)
+                    how
                 } else {
                     How::Moved
                 };
@@ -65,7 +76,7 @@ impl Inotify {
         }
     }
 
-    fn rescan_tree(&mut self, top: NodeId, since: Stamp, out: &mut Vec<Report>) {
+    fn rescan_tree(&mut self, top: NodeId, how: How, out: &mut Vec<Report>) {
         for id in self.tree.subtree(top) {
             if let Some(n) = self.tree.get_mut(id) {
                 n.flags &= !MET;
@@ -75,7 +86,7 @@ impl Inotify {
             return;
         };
         self.flag(top, MET);
-        self.scan(top, fd, How::Since(since), out);
+        self.scan(top, fd, how, out);
         while let Some((id, how)) = self.deferred.pop() {
             if let Ok(fd) = self.open_node(id, dir_flags()) {
                 self.scan(id, fd, how, out);
@@ -176,7 +187,7 @@ impl Inotify {
 
     fn tell_file_gone(&mut self, id: RootId, out: &mut Vec<Report>) {
         let parting = Mask::DELETE_SELF | Mask::MOVE_SELF | Mask::DELETE | Mask::MOVED_FROM;
-        let told = self.told.of(Owner::File(id), b"");
+        let told = self.told_before.of(Owner::File(id), b"");
         let news = News::found(Place::Root, b"", Mask(0));
         let choose = |line: &super::root::Line| {
             let known = told
@@ -217,6 +228,3 @@ impl<'a> News<'a> {
         }
     }
 }
-
-#[allow(dead_code)]
-fn unused(_: &Root) {}

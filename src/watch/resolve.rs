@@ -9,9 +9,8 @@
 //!
 //! Watch first, then look again: the way is walked until two walks agree.
 
-use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 
 use nix::fcntl::{OFlag, open, openat, readlinkat};
 use nix::sys::stat::Mode;
@@ -86,6 +85,9 @@ impl Inotify {
             }
         }
         let old_leaf = self.guard_way(id, &mut walk, &end);
+        if let Some(root) = self.roots.get_mut(id) {
+            root.real = std::mem::take(&mut walk.path).into();
+        }
         match end {
             End::Dir(fd, stat) => self.serve_dir(id, fd, &stat, how, out),
             End::File(dir, name, fd, stat) => {
@@ -102,9 +104,9 @@ impl Inotify {
             End::Nothing => self.serve_nothing(id),
         }
         if let Some(e) = walk.refused {
-            let name = walk.path;
-            self.refused_root(id, &name, &e, out);
+            self.refused_guard(id, &e);
         }
+        self.flag_mounts(id);
     }
 
     /// Puts the new guards in the place of the old; gives the old leaf.
@@ -212,6 +214,7 @@ impl Inotify {
             } else if last {
                 let wd = self.guard(walk, here.as_fd(), Some(&name), leaf_mask);
                 walk.leaf = wd.map(|wd| (wd, name.clone().into()));
+                step(&mut walk.path, &name);
                 return End::File(here, name, fd, stat);
             } else {
                 self.guard(
@@ -283,7 +286,7 @@ impl Inotify {
             Ok(wd) => wd,
             Err(e) => {
                 self.serve_nothing(id);
-                return self.refused_root(id, b"", &e, out);
+                return self.refused_root(id, &e);
             }
         };
         if let Some(top) = self.roots.get(id).and_then(Root::top) {
@@ -300,7 +303,7 @@ impl Inotify {
         let how = self.settle(id, State::Dir(top), stat.identity(), how);
         match openat(&fd, c".", dir_flags(), Mode::empty()) {
             Ok(dir) => self.scan(top, dir, how, out),
-            Err(e) => self.refused_root(id, b"", &e.into(), out),
+            Err(e) => self.refused_root(id, &e.into()),
         }
     }
 
@@ -345,7 +348,7 @@ impl Inotify {
                         root.links.push(link);
                     }
                 }
-                Err(e) => self.refused_root(id, b"", &e, out),
+                Err(e) => self.refused_root(id, &e),
             }
         }
         let how = self.settle(id, State::File(file), stat.identity(), how);
@@ -434,24 +437,36 @@ impl Inotify {
         {
             link.mask = mask;
         }
-        self.narrow_guard(wd);
+        self.narrow(wd);
     }
 
-    fn narrow_guard(&mut self, wd: i32) {
+    /// Asks the kernel for what is needed of an inode now, and no more.
+    fn narrow(&mut self, wd: i32) {
         let needed = self.needed(wd);
-        if self
-            .kernel
-            .get(wd)
-            .is_some_and(|w| w.mask != needed | Mask::DELETE_SELF.0)
-        {
-            if let Some(fd) = self.open_guard(wd) {
-                self.kernel.narrow(fd.as_fd(), wd, needed);
-            }
+        let Some(watch) = self.kernel.get(wd) else {
+            return;
+        };
+        let (first, has) = (watch.nodes, watch.mask);
+        if has == needed | Mask::DELETE_SELF.0 {
+            return;
+        }
+        let open = self.open_node(first, path_flags()).ok();
+        if let Some(fd) = open.or_else(|| self.open_guard(wd)) {
+            self.kernel.narrow(fd.as_fd(), wd, needed);
         }
     }
 
     /// Nobody asks for `root` any more.
     pub(super) fn drop_root(&mut self, id: RootId) {
+        let tree = self
+            .roots
+            .get(id)
+            .and_then(Root::top)
+            .map_or(Vec::new(), |top| self.tree.subtree(top));
+        let wds: Vec<_> = tree
+            .into_iter()
+            .filter_map(|n| self.tree.get(n).map(|n| n.wd))
+            .collect();
         self.leave(id);
         let Some(root) = self.roots.remove(id) else {
             return;
@@ -459,8 +474,8 @@ impl Inotify {
         for link in &root.links {
             self.unlink(id, link, &[]);
         }
-        for link in &root.links {
-            self.narrow_guard(link.wd);
+        for wd in root.links.iter().map(|l| l.wd).chain(wds) {
+            self.narrow(wd);
         }
     }
 }
@@ -484,9 +499,4 @@ fn step(path: &mut Vec<u8>, name: &[u8]) {
         path.push(b'/');
         path.extend_from_slice(name);
     }
-}
-
-#[allow(dead_code)]
-fn show(path: &[u8]) -> &OsStr {
-    OsStr::from_bytes(path)
 }

@@ -2,6 +2,7 @@
 //! and the lines that share it.
 
 use super::kernel::Wd;
+use super::limits::Lack;
 use super::tree::NodeId;
 use crate::event::LineId;
 use crate::sys::inotify::{Identity, Stamp};
@@ -87,6 +88,10 @@ pub(super) struct Root {
     pub identity: Option<Identity>,
     /// What it was before, and since when the changes of that are unknown.
     pub lost: Vec<(Identity, Stamp)>,
+    /// The path without links, as far as it exists.
+    pub real: Box<[u8]>,
+    /// What could not be watched.
+    pub lack: Option<Lack>,
     /// When `state` was found: what is older was there, and is not told.
     pub settled: Stamp,
     pub links: Vec<Link>,
@@ -112,6 +117,8 @@ impl Root {
             identity: None,
             lost: Vec::new(),
             settled: Stamp::default(),
+            real: Box::default(),
+            lack: None,
             links: Vec::new(),
             leaf: None,
         }

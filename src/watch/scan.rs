@@ -14,7 +14,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use super::Report;
-use super::found::{self, How, Thing};
+use super::found::{self, How, Part, Thing};
 use super::inotify::Inotify;
 use super::parse;
 use super::root::{Line, NOISE, RootId};
@@ -79,14 +79,17 @@ impl Inotify {
             };
             let how = frame.how;
             let (parent, dir) = (frame.node, frame.fd.as_fd());
+            if how.again() {
+                self.hush_known(parent, dir, &name);
+            }
             match openat(dir, name.as_slice(), dir_flags(), Mode::empty()) {
                 Ok(fd) => {
                     let met = self.meet(parent, &name, fd.as_fd());
                     let next = match met {
                         Ok(Met::New(id)) => Some((id, newcomer(fd.as_fd(), how))),
-                        Ok(Met::Known(id)) => matches!(how, How::Since(_)).then_some((id, how)),
+                        Ok(Met::Known(id)) => how.again().then_some((id, known(how))),
                         Err(e) => {
-                            self.refused(root, parent, &name, &e, out);
+                            self.refused(root, parent, &name, &e);
                             None
                         }
                     };
@@ -99,7 +102,7 @@ impl Inotify {
                 }
                 // Gone or replaced since it was listed: the queue tells.
                 Err(nix::Error::ENOENT | nix::Error::ENOTDIR | nix::Error::ELOOP) => {}
-                Err(e) => self.refused(root, parent, &name, &e.into(), out),
+                Err(e) => self.refused(root, parent, &name, &e.into()),
             }
         }
         let until = self.total + self.kernel.queued();
@@ -178,7 +181,7 @@ impl Inotify {
                     }
                     _ => None,
                 };
-                if how != How::Known {
+                if !how.silent() {
                     self.find(
                         root,
                         node,
@@ -242,6 +245,18 @@ impl Inotify {
         if self.hears_reading(wd) {
             let mask = self.needed(wd) & !NOISE.0;
             self.kernel.narrow(fd, wd, mask);
+        }
+    }
+
+    /// As `hush`, before a directory that is watched is opened at all.
+    fn hush_known(&mut self, parent: NodeId, dir: BorrowedFd<'_>, name: &[u8]) {
+        let Some(id) = self.tree.find(parent, name) else {
+            return;
+        };
+        if self.tree.get(id).is_some_and(|n| self.hears_reading(n.wd)) {
+            if let Ok(fd) = openat(dir, name, path_flags(), Mode::empty()) {
+                self.hush(id, fd.as_fd());
+            }
         }
     }
 
@@ -370,8 +385,7 @@ impl Inotify {
         let asked = self.roots.get(root)?.asked;
         let content = Mask::MODIFY | Mask::CLOSE_WRITE | Mask::COMPLETE;
         let closes = kind == libc::S_IFREG && asked.intersects(Mask::CLOSE_WRITE | Mask::COMPLETE);
-        let needs =
-            matches!(how, How::Since(_)) || kind == libc::S_IFREG && asked.intersects(content);
+        let needs = how.again() || kind == libc::S_IFREG && asked.intersects(content);
         let stat = if needs {
             with_nul(name, |n| sys::stat(dir, n)).ok()
         } else {
@@ -416,14 +430,14 @@ impl Inotify {
         if (due | any).is_empty() {
             return;
         }
-        let origin = if matches!(how, How::Since(_)) {
+        let origin = if how.again() {
             Origin::Rescan
         } else {
             Origin::Scan
         };
         let kind = if thing.dir { Mask::ISDIR } else { Mask(0) };
         let told = if origin == Origin::Rescan {
-            self.told.of(owner, name)
+            self.told_before.of(owner, name)
         } else {
             Vec::new()
         };
@@ -460,12 +474,24 @@ impl Frame {
 
 /// How a directory that a rescan met for the first time came to be there.
 fn newcomer(fd: BorrowedFd<'_>, how: How) -> How {
-    let How::Since(since) = how else { return how };
+    let since = match how {
+        How::Since(since) => since,
+        How::Regain(since, _) => return How::Regain(since, Part::Lacked),
+        _ => return how,
+    };
     let born = sys::stat(fd, c"").ok().and_then(|s| s.born);
     if born.is_some_and(|b| b >= since) {
         How::Made
     } else {
         How::Moved
+    }
+}
+
+/// How to look again at a directory that is known.
+fn known(how: How) -> How {
+    match how {
+        How::Regain(since, _) => How::Regain(since, Part::Held),
+        _ => how,
     }
 }
 
