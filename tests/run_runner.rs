@@ -93,13 +93,9 @@ fn a_timeout_ends_the_whole_group_and_kill_ends_what_ignores_term() {
 #[test]
 fn a_process_that_left_its_group_or_stopped_is_ended_all_the_same() {
     let mut the = Loop::new();
-    // perl can change its group before the sleep; the shell cannot.
-    let text = "setpgrp(0, getppid()); $| = 1; print \"ready\\n\"; sleep 1000";
-    let mut moved = job([
-        "perl",
-        "-e",
-        &text.replace("getppid()", "getpgrp(getppid())"),
-    ]);
+    // perl can join another group of its session, ours; the shell cannot.
+    let text = "setpgrp(0, getpgrp(getppid())) or die; $| = 1; print \"ready\\n\"; sleep 1000";
+    let mut moved = job(["perl", "-e", text]);
     moved.kill_after = Duration::from_secs(60);
     let run = the.start(&moved).unwrap();
     the.until(|the| !the.lines(run).is_empty());
@@ -333,6 +329,19 @@ fn a_line_of_another_user_runs_as_that_user() {
     nobody.output = Output::File("/root/incron-test-output".into());
     let error = the.start(&nobody).unwrap_err();
     assert!(error.to_string().contains("Permission denied"), "{error}");
+    // user=root is held to the rules for root.
+    let mut rooted = nobody.clone();
+    rooted.identity = Some(Identity {
+        uid: 0,
+        gid: 0,
+        groups: vec![],
+    });
+    rooted.output = Output::File(dir.path().join("any"));
+    let error = the.start(&rooted).unwrap_err();
+    assert!(
+        error.to_string().contains("writable by everybody"),
+        "{error}"
+    );
     nobody.output = Output::Log;
     nobody.cwd = Some("/root".into());
     let error = the.start(&nobody).unwrap_err();

@@ -188,3 +188,15 @@ pub fn root() -> bool {
 pub fn skip(needs: &str) {
     eprintln!("SKIPPED: needs {needs}");
 }
+
+impl Drop for Loop {
+    /// A test that fails leaves no process behind.
+    fn drop(&mut self) {
+        let deadline = Instant::now() + DEADLINE;
+        self.runner.kill_all(self.now());
+        self.streams.close_all(Duration::ZERO, self.now());
+        while self.runner.running() > 0 && Instant::now() < deadline {
+            self.turn();
+        }
+    }
+}
