@@ -6,8 +6,8 @@
 mod daemon;
 mod fd;
 mod identity;
-mod lease;
 pub mod inotify;
+mod lease;
 pub(crate) mod memory;
 pub(crate) mod pipe;
 pub mod process;
@@ -16,6 +16,6 @@ pub mod spawn;
 
 pub use daemon::{Forked, fork_single_threaded};
 pub use fd::own_fd;
-pub use lease::is_being_written;
 pub use identity::{Identity, Spawn, pidfd_of, pidfd_open, spawn_worker};
+pub use lease::is_being_written;
 pub use socket::{accept, adopt_channel, receive_packet, receive_text, send_packet};
