@@ -25,7 +25,7 @@ pub struct Served {
     /// The path, where it is a pattern.
     pattern: Option<Pattern>,
     /// The environment of its commands, but for what differs from event to event.
-    pub env: Vec<(OsString, OsString)>,
+    pub env: Rc<[(OsString, OsString)]>,
     /// Who its commands run as, where `user=` or `group=` says so.
     pub identity: Option<Identity>,
     /// Events that its filters wanted.
@@ -170,7 +170,7 @@ impl Served {
                 .flatten(),
             table: table.into(),
             host: Rc::clone(host),
-            env,
+            env: env.into(),
             identity: account.identity,
             events: 0,
             line,
