@@ -146,7 +146,7 @@ impl Inotify {
         }
     }
 
-    fn tell_parting(
+    pub(super) fn tell_parting(
         &mut self,
         root: RootId,
         dir: NodeId,

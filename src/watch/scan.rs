@@ -19,7 +19,7 @@ use super::inotify::Inotify;
 use super::parse;
 use super::root::{Line, NOISE, RootId};
 use super::tell::{News, Owner, Place};
-use super::tree::{LIMBO, MET, NodeId, SERVED};
+use super::tree::{LIMBO, MET, Node, NodeId, SERVED};
 use crate::event::Origin;
 use crate::sys::inotify as sys;
 use crate::table::Mask;
@@ -41,8 +41,10 @@ struct Frame {
 pub(super) enum Met {
     /// A new place.
     New(NodeId),
-    /// Known, here or by an older name.
+    /// Known here.
     Known(NodeId),
+    /// Known by another name until now, given unless it was in limbo.
+    Moved(NodeId, Option<(NodeId, Box<[u8]>)>),
 }
 
 pub(super) fn dir_flags() -> OFlag {
@@ -85,9 +87,27 @@ impl Inotify {
             match openat(dir, name.as_slice(), dir_flags(), Mode::empty()) {
                 Ok(fd) => {
                     let met = self.meet(parent, &name, fd.as_fd());
+                    if matches!(
+                        (how, &met),
+                        (How::Since(_), Ok(Met::New(_) | Met::Moved(..)))
+                    ) {
+                        let entry = (&*name, libc::S_IFDIR);
+                        self.find(root, parent, dir, entry, (how, Some(true)), &mut found, out);
+                    }
                     let next = match met {
                         Ok(Met::New(id)) => Some((id, newcomer(fd.as_fd(), how))),
                         Ok(Met::Known(id)) => how.again().then_some((id, known(how))),
+                        Ok(Met::Moved(id, old)) => {
+                            if let (How::Since(_), Some((dir, name))) = (how, old) {
+                                self.tell_parting(root, dir, &name, Mask::ISDIR, out);
+                                let gone = Thing {
+                                    gone: true,
+                                    ..Thing::default()
+                                };
+                                found.push((Owner::Node(dir), name, gone));
+                            }
+                            how.again().then_some((id, known(how)))
+                        }
                         Err(e) => {
                             self.refused(root, parent, &name, &e);
                             None
@@ -161,15 +181,10 @@ impl Inotify {
                         frame.subs.push(0);
                     }
                 }
-                let known = rescan && self.tree.find(node, entry.name).is_some();
-                let arrived = match (rescan, keeps) {
-                    (true, true) => Some(!old_names.contains(entry.name) && !known),
-                    (true, false) if kind == libc::S_IFDIR && recursive => {
-                        Some(!known).filter(|_| frame.enters(entry.name))
-                    }
-                    _ => None,
-                };
-                if !how.silent() {
+                let arrived = (rescan && keeps).then(|| !old_names.contains(entry.name));
+                // A rescan knows only when it meets a directory whether it is new here.
+                let later = rescan && kind == libc::S_IFDIR && frame.enters(entry.name);
+                if !how.silent() && !later {
                     self.find(
                         root,
                         node,
@@ -281,15 +296,25 @@ impl Inotify {
         for id in elsewhere {
             let top = self.tree.get(id).is_none_or(|n| n.parent == NodeId::NONE);
             if !top && !self.tree.within(parent, id) && !self.still_there(id) {
-                if self.roots.get(root).is_some_and(|r| r.pattern.is_some()) {
+                if self
+                    .roots
+                    .get(root)
+                    .is_some_and(|r| r.pattern.is_some() || r.key.depth.is_some())
+                {
                     // Other names may match otherwise: as if it were new.
                     self.drop_subtree(id);
                     return self.meet(parent, name, fd);
                 }
+                let told = |n: &&Node| n.flags & LIMBO == 0;
+                let old = self
+                    .tree
+                    .get(id)
+                    .filter(told)
+                    .map(|n| (n.parent, n.name.clone()));
                 self.supplant(parent, name);
                 self.tree.relocate(id, parent, name);
                 self.flag(id, MET);
-                return Ok(Met::Known(id));
+                return Ok(Met::Moved(id, old));
             }
         }
         self.supplant(parent, name);
@@ -309,14 +334,14 @@ impl Inotify {
     }
 
     /// Whoever was known by this name no longer is.
-    fn supplant(&mut self, parent: NodeId, name: &[u8]) {
+    pub(super) fn supplant(&mut self, parent: NodeId, name: &[u8]) {
         if let Some(old) = self.tree.find(parent, name) {
             self.tree.limbo(old);
         }
     }
 
     /// True where the path of `id` still leads to it.
-    fn still_there(&mut self, id: NodeId) -> bool {
+    pub(super) fn still_there(&mut self, id: NodeId) -> bool {
         self.tree.get(id).is_some_and(|n| n.flags & LIMBO == 0)
             && self.open_node(id, path_flags()).is_ok()
     }
@@ -453,10 +478,18 @@ impl Inotify {
             };
             let choose = |line: &Line| {
                 let due = found::due(line.mask, thing);
-                let before = told.iter().filter(|(l, ..)| *l == line.id);
-                let left = before.fold(due, |left, (_, told, at)| {
-                    found::left(left, *told, *at, thing)
-                });
+                let told = told.iter().filter(|(l, ..)| *l == line.id);
+                // What was told before the name was last free is of another thing.
+                let parting = Mask::DELETE | Mask::MOVED_FROM | Mask::DELETE_SELF | Mask::MOVE_SELF;
+                let mut left = due;
+                for (_, told, at) in told {
+                    let free = told.intersects(parting);
+                    left = if free {
+                        due
+                    } else {
+                        found::left(left, *told, *at, thing)
+                    };
+                }
                 found::step(left, bit, thing)
             };
             self.tell(root, &news, choose, out);

@@ -13,7 +13,7 @@ use super::inotify::Inotify;
 use super::kernel::{NO_GUARD, PlainMap, Wd};
 use super::parse::Raw;
 use super::root::{Line, NOISE, Root, RootId, TWICE};
-use super::tree::{MATCH, MOUNT, NodeId, SERVED, Tree};
+use super::tree::{LIMBO, MATCH, MOUNT, NodeId, SERVED, Tree};
 use crate::event::{Event, LineId, Origin};
 use crate::sys::inotify::Stamp;
 use crate::table::Mask;
@@ -197,29 +197,51 @@ impl Seen {
 
 /// First halves of renames, until their second halves come.
 #[derive(Default)]
-pub(super) struct Cookies(VecDeque<(u32, Vec<(RootId, PathBuf)>)>);
+pub(super) struct Cookies {
+    from: VecDeque<(u32, Vec<(RootId, PathBuf)>)>,
+    /// Directories that are on the move.
+    places: VecDeque<(u32, NodeId)>,
+}
 
 impl Cookies {
     /// The second half follows at once in the queue, but others may come between.
     const MOST: usize = 256;
 
     fn insert(&mut self, cookie: u32, from: Vec<(RootId, PathBuf)>) {
-        if self.0.len() >= Self::MOST {
-            self.0.pop_front();
+        if self.from.len() >= Self::MOST {
+            self.from.pop_front();
         }
-        self.0.push_back((cookie, from));
+        self.from.push_back((cookie, from));
+    }
+
+    /// The directory `place` has left its name.
+    pub fn leaves(&mut self, cookie: u32, place: NodeId) {
+        if self.places.len() >= Self::MOST {
+            self.places.pop_front();
+        }
+        self.places.push_back((cookie, place));
+    }
+
+    /// The place in the tree of `root` that is being renamed, if it is in limbo still.
+    pub fn left(&self, cookie: u32, root: RootId, tree: &Tree) -> Option<NodeId> {
+        let of = self.places.iter().filter(|(c, _)| *c == cookie);
+        let fits = |id: &NodeId| {
+            tree.get(*id)
+                .is_some_and(|n| n.root == root && n.flags & LIMBO != 0)
+        };
+        of.map(|(_, id)| *id).find(fits)
     }
 
     /// Old path of a rename, as `root` writes it where it can.
     fn old_path(&self, cookie: u32, root: RootId) -> Option<PathBuf> {
-        let (_, from) = self.0.iter().rev().find(|(c, _)| *c == cookie)?;
+        let (_, from) = self.from.iter().rev().find(|(c, _)| *c == cookie)?;
         let own = from.iter().find(|(r, _)| *r == root);
         own.or(from.first()).map(|(_, path)| path.clone())
     }
 
     /// True where the thing was in the tree of `root` before.
     pub fn from_within(&self, cookie: u32, root: RootId) -> bool {
-        let of = self.0.iter().rev().find(|(c, _)| *c == cookie);
+        let of = self.from.iter().rev().find(|(c, _)| *c == cookie);
         of.is_some_and(|(_, from)| from.iter().any(|(r, _)| *r == root))
     }
 }
