@@ -17,7 +17,7 @@ use super::kernel::{NO_GUARD, Wd};
 use super::parse::Raw;
 use super::root::RootId;
 use super::scan::{Met, dir_flags, is_open_for_writing, path_flags, with_nul};
-use super::tree::{INSIDE, LIMBO, NodeId};
+use super::tree::{INSIDE, LEFT, LIMBO, NodeId};
 use crate::sys::inotify as sys;
 use crate::table::Mask;
 
@@ -66,12 +66,12 @@ impl Inotify {
             return;
         }
         if raw.mask.intersects(Mask::ATTRIB) {
-            self.mode_changed(root, id, raw.name, out);
-        } else if raw.mask.intersects(Mask::MOVED_FROM) {
+            self.mode_changed(root, id, raw.name, out);} else if raw.mask.intersects(Mask::MOVED_FROM | Mask::DELETE) {
             // An exchange puts the new thing there before it takes the old away.
             let child = self.tree.find(id, raw.name);
             if let Some(child) = child.filter(|&c| !self.still_there(c)) {
                 self.tree.limbo(child);
+                self.flag(child, LEFT);
                 self.cookies.leaves(raw.cookie, child);
             }
         } else if arrived {

@@ -19,7 +19,7 @@ use super::inotify::Inotify;
 use super::parse;
 use super::root::{Line, NOISE, RootId};
 use super::tell::{News, Owner, Place};
-use super::tree::{LIMBO, MET, Node, NodeId, SERVED};
+use super::tree::{LEFT, LIMBO, MET, Node, NodeId, SERVED};
 use crate::event::Origin;
 use crate::sys::inotify as sys;
 use crate::table::Mask;
@@ -43,7 +43,7 @@ pub(super) enum Met {
     New(NodeId),
     /// Known here.
     Known(NodeId),
-    /// Known by another name until now, given unless it was in limbo.
+    /// Known by another name until now, given unless its leaving that was told.
     Moved(NodeId, Option<(NodeId, Box<[u8]>)>),
 }
 
@@ -305,7 +305,7 @@ impl Inotify {
                     self.drop_subtree(id);
                     return self.meet(parent, name, fd);
                 }
-                let told = |n: &&Node| n.flags & LIMBO == 0;
+                let told = |n: &&Node| n.flags & LEFT == 0;
                 let old = self
                     .tree
                     .get(id)

@@ -30,6 +30,8 @@ pub(super) const SERVED: u8 = 8;
 pub(super) const EXPLORE: u8 = 16;
 /// In limbo, but its name of that time was in the tree.
 pub(super) const INSIDE: u8 = 64;
+/// In limbo, and the lines have been told that it left its name.
+pub(super) const LEFT: u8 = 128;
 /// The top of what matches.
 pub(super) const MATCH: u8 = 32;
 
@@ -164,7 +166,7 @@ impl Tree {
         n.parent = parent;
         n.next = first;
         n.prev = NodeId::NONE;
-        n.flags &= !(LIMBO | INSIDE);
+        n.flags &= !(LIMBO | INSIDE | LEFT);
         if parent != NodeId::NONE {
             let name = std::mem::take(&mut n.name);
             let key = self.key(parent, &name);
