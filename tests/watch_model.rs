@@ -339,6 +339,9 @@ impl Model {
             let Ok(meta) = fs::metadata(self.kit.path(&path)) else {
                 continue;
             };
+            if !meta.is_file() {
+                continue;
+            }
             let ino = meta.ino();
             let paths: BTreeSet<String> = after
                 .iter()

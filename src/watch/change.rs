@@ -66,7 +66,8 @@ impl Inotify {
             return;
         }
         if raw.mask.intersects(Mask::ATTRIB) {
-            self.mode_changed(root, id, raw.name, out);} else if raw.mask.intersects(Mask::MOVED_FROM | Mask::DELETE) {
+            self.mode_changed(root, id, raw.name, out);
+        } else if raw.mask.intersects(Mask::MOVED_FROM | Mask::DELETE) {
             // An exchange puts the new thing there before it takes the old away.
             let child = self.tree.find(id, raw.name);
             if let Some(child) = child.filter(|&c| !self.still_there(c)) {

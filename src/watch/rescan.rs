@@ -106,7 +106,10 @@ impl Inotify {
             return;
         };
         let (root, parent, name) = (node.root, node.parent, node.name.clone());
-        let free = self.tree.find(parent, &name).is_none_or(|other| other == id);
+        let free = self
+            .tree
+            .find(parent, &name)
+            .is_none_or(|other| other == id);
         if node.flags & LEFT == 0 && free {
             self.tell_parting(root, parent, &name, Mask::ISDIR, out);
         }
