@@ -439,10 +439,10 @@ impl Model {
             }
         }
         self.check_gone(&told)?;
-        if let Some(since) = self.file_changed {
-            if !self.file_told.iter().any(|at| *at >= since) {
-                return Err(format!("not told: the file line, changed at {since}"));
-            }
+        if let Some(since) = self.file_changed
+            && !self.file_told.iter().any(|at| *at >= since)
+        {
+            return Err(format!("not told: the file line, changed at {since}"));
         }
         let dirs = self.before.iter().filter(|(p, (_, k))| {
             *k == 'd' && (visible(p) && !base(p).starts_with('.') || *p == "d")

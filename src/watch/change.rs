@@ -14,9 +14,11 @@ use super::Report;
 use super::found::How;
 use super::inotify::Inotify;
 use super::kernel::{NO_GUARD, Wd};
+use super::look::{is_open_for_writing, with_nul};
+use super::meet::Met;
 use super::parse::Raw;
 use super::root::RootId;
-use super::scan::{Met, dir_flags, is_open_for_writing, path_flags, with_nul};
+use super::scan::{dir_flags, path_flags};
 use super::tree::{INSIDE, LEFT, LIMBO, NodeId};
 use crate::sys::inotify as sys;
 use crate::table::Mask;
@@ -76,7 +78,7 @@ impl Inotify {
                 self.cookies.leaves(raw.cookie, child);
             }
         } else if arrived {
-            let within = plain && self.cookies.from_within(raw.cookie, root);
+            let within = plain && self.cookies.came_from(raw.cookie, root);
             let child = self
                 .cookies
                 .left(raw.cookie, root, &self.tree)
@@ -191,10 +193,10 @@ impl Inotify {
         };
         let (first, guard) = (watch.nodes, watch.guard);
         for id in self.places(first) {
-            if let Some(node) = self.tree.get(id) {
-                if node.parent == NodeId::NONE {
-                    self.stale.push((node.root, How::Made));
-                }
+            if let Some(node) = self.tree.get(id)
+                && node.parent == NodeId::NONE
+            {
+                self.stale.push((node.root, How::Made));
             }
             self.drop_subtree(id);
         }
