@@ -8,6 +8,9 @@ mod guard;
 mod inotify;
 mod kernel;
 mod limits;
+mod look;
+mod meet;
+mod memory;
 mod mounts;
 mod parse;
 mod pattern;
@@ -15,6 +18,7 @@ mod rescan;
 mod resolve;
 mod root;
 mod scan;
+mod serve;
 mod tell;
 mod tree;
 

@@ -10,9 +10,10 @@
 
 use super::found;
 use super::inotify::Inotify;
+use super::memory::Owner;
 use super::parse::Raw;
 use super::root::{Root, RootId};
-use super::tell::{News, Owner, Place};
+use super::tell::{News, Place};
 use super::tree::{EXPLORE, MATCH, NodeId, SERVED};
 use super::{Problem, Report};
 use crate::event::Origin;
