@@ -46,6 +46,10 @@ struct Arguments {
     /// Where a worker stands
     #[arg(long, hide = true, value_name = "DIR", requires = "worker", action = ArgAction::Set)]
     worker_cwd: Option<PathBuf>,
+    /// Open a PAM session before being a worker
+    #[cfg(feature = "pam")]
+    #[arg(long, hide = true, value_name = "JSON", requires = "worker")]
+    session: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -93,6 +97,9 @@ pub enum Action {
         channel: RawFd,
         /// The directory to stand in.
         cwd: Option<PathBuf>,
+        /// As whom, in which session; the worker comes after that.
+        #[cfg(feature = "pam")]
+        session: Option<String>,
     },
 }
 
@@ -129,6 +136,8 @@ fn action(arguments: Arguments) -> Action {
         return Action::Worker {
             channel,
             cwd: arguments.worker_cwd,
+            #[cfg(feature = "pam")]
+            session: arguments.session,
         };
     }
     match arguments.command {

@@ -41,7 +41,15 @@ pub fn main() -> ExitCode {
             println!("{}", cli::ABOUT);
             return Exit::Success.into();
         }
-        cli::Action::Worker { channel, ref cwd } => return worker(channel, cwd.as_deref()),
+        #[cfg(feature = "pam")]
+        cli::Action::Worker {
+            channel,
+            ref cwd,
+            session: Some(ref session),
+        } => return super::session::main(channel, cwd.as_deref(), session),
+        cli::Action::Worker {
+            channel, ref cwd, ..
+        } => return worker(channel, cwd.as_deref()),
         cli::Action::Run { table: None, .. } => {
             eprintln!("{RUN_HELP}");
             return Exit::Usage.into();
