@@ -268,6 +268,8 @@ impl Daemon {
             .iter()
             .filter_map(|(_, process)| process.deadline());
         let waiting = self.waiting.iter().map(|waiting| waiting.until);
+        // Messages for a log that is away: tried again without a new one.
+        let log = crate::log::behind().then(|| self.clock.now() + crate::log::RETRY);
         phase
             .into_iter()
             .chain(restarts)
@@ -275,6 +277,7 @@ impl Daemon {
             .chain(leaving)
             .chain(waiting)
             .chain(self.clients.deadline())
+            .chain(log)
             .min()
     }
 }

@@ -38,6 +38,7 @@ impl Inotify {
             return;
         };
         let arrived = raw.mask.intersects(Mask::CREATE | Mask::MOVED_TO);
+        let plain = r.pattern.is_none();
         if r.keeps_names() {
             if arrived {
                 self.note_name(id, raw.name);
@@ -55,7 +56,7 @@ impl Inotify {
                 self.tree.limbo(child);
             }
         } else if arrived {
-            let within = self.cookies.from_within(raw.cookie, root);
+            let within = plain && self.cookies.from_within(raw.cookie, root);
             let moved = raw.mask.intersects(Mask::MOVED_TO) && !within;
             let how = if moved { How::Moved } else { How::Made };
             self.enter(root, id, raw.name, how, out);
@@ -74,12 +75,7 @@ impl Inotify {
         let Some(r) = self.roots.get(root) else {
             return;
         };
-        let depth = if r.key.depth.is_some() {
-            self.tree.depth(parent) + 1
-        } else {
-            0
-        };
-        if !r.enters(name, depth) {
+        if !r.descends() || self.entry(root, parent, name).is_none() {
             return;
         }
         let Ok(dir) = self.open_node(parent, path_flags()) else {

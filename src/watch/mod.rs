@@ -10,6 +10,7 @@ mod kernel;
 mod limits;
 mod mounts;
 mod parse;
+mod pattern;
 mod rescan;
 mod resolve;
 mod root;

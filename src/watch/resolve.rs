@@ -65,8 +65,11 @@ const COMES: u32 = Mask::CREATE.0 | Mask::MOVED_TO.0 | EXCL;
 impl Inotify {
     /// Looks at the path of `root` again and serves what is there.
     pub(super) fn resolve(&mut self, id: RootId, how: How, out: &mut Vec<Report>) {
-        if self.roots.get(id).is_none() {
+        let Some(root) = self.roots.get(id) else {
             return;
+        };
+        if root.key.path.pattern && root.pattern.is_none() {
+            return self.tell_bad_pattern(id, out);
         }
         let mut walk = Walk {
             root: id,
@@ -112,7 +115,7 @@ impl Inotify {
     /// Puts the new guards in the place of the old; gives the old leaf.
     fn guard_way(&mut self, id: RootId, walk: &mut Walk, end: &End) -> Option<(i32, Box<[u8]>)> {
         let root = self.roots.get(id)?;
-        if matches!(end, End::Dir(..)) || root.key.flags.intersects(Mask::ONLYDIR) {
+        if matches!(end, End::Dir(..)) || root.only_dir() {
             walk.leaf = None;
         }
         let mut links: Vec<Link> = Vec::new();
@@ -143,13 +146,13 @@ impl Inotify {
             return End::Nothing;
         };
         let follow = !root.key.flags.intersects(Mask::DONT_FOLLOW);
-        let only_dir = root.key.flags.intersects(Mask::ONLYDIR);
+        let only_dir = root.only_dir();
         let leaf_mask = if only_dir {
             GOES | COMES
         } else {
             root.leaf_mask()
         };
-        let mut todo = components(root.written());
+        let mut todo = components(&root.route);
         let mut links = 0;
         walk.path.clear();
         walk.leaf = None;
@@ -300,6 +303,8 @@ impl Inotify {
         if let Some(watch) = self.kernel.get_mut(wd) {
             watch.nodes = top;
         }
+        let standing = self.top_standing(id);
+        self.flag(top, standing);
         let how = self.settle(id, State::Dir(top), stat.identity(), how);
         match openat(&fd, c".", dir_flags(), Mode::empty()) {
             Ok(dir) => self.scan(top, dir, how, out),
@@ -323,7 +328,7 @@ impl Inotify {
         let Some(root) = self.roots.get(id) else {
             return;
         };
-        if root.key.flags.intersects(Mask::ONLYDIR) {
+        if root.only_dir() {
             return self.serve_nothing(id);
         }
         let same = root.identity == Some(stat.identity());
@@ -363,7 +368,7 @@ impl Inotify {
         else {
             return;
         };
-        self.tell_found(id, Place::Root, owner, b"", thing, how, out);
+        self.tell_found(id, (Place::Root, b""), (owner, b""), thing, how, out);
         let until = self.total + self.kernel.queued();
         self.seen.insert(owner, b"", thing, until);
         self.seen.own_done(until);

@@ -19,7 +19,7 @@ use super::inotify::Inotify;
 use super::parse;
 use super::root::{Line, NOISE, RootId};
 use super::tell::{News, Owner, Place};
-use super::tree::{LIMBO, MET, NodeId};
+use super::tree::{LIMBO, MET, NodeId, SERVED};
 use crate::event::Origin;
 use crate::sys::inotify as sys;
 use crate::table::Mask;
@@ -134,7 +134,7 @@ impl Inotify {
         let Some(r) = self.roots.get(root) else {
             return;
         };
-        let (recursive, keeps) = (r.key.recursive, r.keeps_names());
+        let (recursive, keeps) = (r.descends(), r.keeps_names());
         let rescan = matches!(how, How::Since(_));
         let old_names = if rescan {
             self.names.remove(&node.0).unwrap_or_default()
@@ -142,17 +142,9 @@ impl Inotify {
             HashSet::default()
         };
         self.hush(node, frame.fd.as_fd());
-        let Some(r) = self.roots.get(root) else {
-            return;
-        };
         if how == How::Known && !recursive && !keeps {
             return stack.push(frame);
         }
-        let depth = if r.key.depth.is_some() {
-            self.tree.depth(node) + 1
-        } else {
-            0
-        };
         let mut entries = std::mem::take(&mut self.entries);
         // ENOENT: removed meanwhile. Other errors: what was listed is kept.
         while let Ok(n @ 1..) = sys::getdents(frame.fd.as_fd(), &mut entries) {
@@ -164,11 +156,7 @@ impl Inotify {
                 }
                 let kind = kind_of(frame.fd.as_fd(), entry);
                 if kind == libc::S_IFDIR {
-                    let enters = self
-                        .roots
-                        .get(root)
-                        .is_some_and(|r| r.enters(entry.name, depth));
-                    if enters {
+                    if recursive && self.entry(root, node, entry.name).is_some() {
                         frame.subs.extend_from_slice(entry.name);
                         frame.subs.push(0);
                     }
@@ -293,6 +281,11 @@ impl Inotify {
         for id in elsewhere {
             let top = self.tree.get(id).is_none_or(|n| n.parent == NodeId::NONE);
             if !top && !self.tree.within(parent, id) && !self.still_there(id) {
+                if self.roots.get(root).is_some_and(|r| r.pattern.is_some()) {
+                    // Other names may match otherwise: as if it were new.
+                    self.drop_subtree(id);
+                    return self.meet(parent, name, fd);
+                }
                 self.supplant(parent, name);
                 self.tree.relocate(id, parent, name);
                 self.flag(id, MET);
@@ -300,8 +293,9 @@ impl Inotify {
             }
         }
         self.supplant(parent, name);
+        let standing = self.entry(root, parent, name).unwrap_or_default();
         let id = self.tree.insert(parent, root, name, wd, head);
-        self.flag(id, MET);
+        self.flag(id, MET | standing);
         if let Some(w) = self.kernel.get_mut(wd) {
             w.nodes = id;
         }
@@ -336,7 +330,7 @@ impl Inotify {
         let mut rest = Vec::new();
         self.tree.path(id, &mut rest);
         let mut fd = nix::fcntl::open(
-            root.written(),
+            &*root.route,
             OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
             Mode::empty(),
         )?;
@@ -368,8 +362,15 @@ impl Inotify {
         let Some(thing) = self.look(root, wd, dir, (name, kind), (how, arrived)) else {
             return;
         };
-        let place = Place::Node(node);
-        self.tell_found(root, place, Owner::Node(node), name, thing, how, out);
+        let owner = (Owner::Node(node), name);
+        let served = self.tree.get(node).is_some_and(|n| n.flags & SERVED != 0);
+        if served {
+            self.tell_found(root, (Place::Node(node), name), owner, thing, how, out);
+        } else if let Some(path) = self.matched(root, node, name).filter(|_| !thing.dir) {
+            self.tell_found(root, (Place::Path(&path), b""), owner, thing, how, out);
+        } else {
+            return;
+        }
         found.push((Owner::Node(node), name.into(), thing));
     }
 
@@ -412,9 +413,8 @@ impl Inotify {
     pub(super) fn tell_found(
         &mut self,
         root: RootId,
-        place: Place<'_>,
-        owner: Owner,
-        name: &[u8],
+        (place, name): (Place<'_>, &[u8]),
+        owner: (Owner, &[u8]),
         thing: Thing,
         how: How,
         out: &mut Vec<Report>,
@@ -437,7 +437,7 @@ impl Inotify {
         };
         let kind = if thing.dir { Mask::ISDIR } else { Mask(0) };
         let told = if origin == Origin::Rescan {
-            self.told_before.of(owner, name)
+            self.told_before.of(owner.0, owner.1)
         } else {
             Vec::new()
         };
@@ -445,6 +445,7 @@ impl Inotify {
             let news = News {
                 place,
                 name,
+                owner,
                 kind,
                 origin,
                 old_path: None,

@@ -13,7 +13,7 @@ use super::inotify::Inotify;
 use super::kernel::{NO_GUARD, PlainMap, Wd};
 use super::parse::Raw;
 use super::root::{Line, NOISE, Root, RootId, TWICE};
-use super::tree::{MOUNT, NodeId, Tree};
+use super::tree::{MATCH, MOUNT, NodeId, SERVED, Tree};
 use crate::event::{Event, LineId, Origin};
 use crate::sys::inotify::Stamp;
 use crate::table::Mask;
@@ -33,7 +33,7 @@ impl Place<'_> {
     /// `$@`: the path as written, and below it the directory; with a slash at
     /// the end where the written path has one, so that `$@$#` is a path.
     pub fn path(self, root: &Root, tree: &Tree) -> OsString {
-        let written = root.written();
+        let written = &*root.route;
         let Place::Node(id) = self else {
             return match self {
                 Place::Path(path) => OsStr::from_bytes(path).to_owned(),
@@ -61,6 +61,8 @@ impl Place<'_> {
 pub(super) struct News<'a> {
     pub place: Place<'a>,
     pub name: &'a [u8],
+    /// Under what it is remembered that this was told.
+    pub owner: (Owner, &'a [u8]),
     /// `ISDIR` or nothing.
     pub kind: Mask,
     pub origin: Origin,
@@ -118,13 +120,6 @@ pub(super) enum Owner {
 }
 
 impl Owner {
-    fn of(place: Place<'_>, root: RootId) -> Self {
-        match place {
-            Place::Node(id) => Owner::Node(id),
-            _ => Owner::File(root),
-        }
-    }
-
     fn key(self) -> u64 {
         match self {
             Owner::Node(id) => id.0.into(),
@@ -277,8 +272,7 @@ impl Inotify {
             let Some(line) = r.lines.get_mut(at) else {
                 continue;
             };
-            self.told
-                .insert(Owner::of(news.place, root), news.name, line.id, mask);
+            self.told.insert(news.owner.0, news.owner.1, line.id, mask);
             out.push(Report::Event(line.id, event));
             if line.mask.intersects(Mask::ONESHOT) {
                 line.spent = true;
@@ -291,10 +285,11 @@ impl Inotify {
         let Some(node) = self.tree.get(id) else {
             return;
         };
-        let (root, below) = (
-            node.root,
-            node.parent != NodeId::NONE && node.flags & MOUNT == 0,
-        );
+        if node.flags & SERVED == 0 {
+            return self.tell_match(id, raw, out);
+        }
+        let spoken_for = node.parent != NodeId::NONE && node.flags & (MOUNT | MATCH) == 0;
+        let (root, below) = (node.root, spoken_for);
         let Some(r) = self.roots.get(root) else {
             return;
         };
@@ -318,6 +313,7 @@ impl Inotify {
         let news = News {
             place: Place::Node(id),
             name: raw.name,
+            owner: (owner, raw.name),
             kind: raw.mask & Mask::ISDIR,
             origin: Origin::Kernel,
             old_path: self.old_path(root, raw),

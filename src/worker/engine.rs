@@ -178,6 +178,7 @@ impl Engine {
             self.scheduler.deadline(),
             self.streams.deadline(),
             self.stopping.until(),
+            crate::log::behind().then(|| self.clock.now() + crate::log::RETRY),
         ];
         let Some(next) = deadlines.into_iter().flatten().min() else {
             return EpollTimeout::NONE;

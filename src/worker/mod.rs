@@ -52,6 +52,7 @@ fn serve(mut channel: Channel) -> std::io::Result<()> {
     let mut engine = Engine::new(settings, view)?;
     engine.attach(channel)?;
     while engine.turn()? == Flow::Continue {}
+    log::logger().flush();
     Ok(())
 }
 
