@@ -31,7 +31,7 @@ struct Arguments {
     /// End the running incrond
     #[arg(short, long, conflicts_with_all = ["foreground", "check"])]
     kill: bool,
-    /// Check the configuration and all tables, or these files and directories
+    /// Check the configuration and all tables, or these; explain those named
     #[arg(long, value_name = "FILE", num_args = 0.., conflicts_with = "foreground")]
     check: Option<Vec<PathBuf>>,
     /// Serve only the calling user: tables in $XDG_CONFIG_HOME/incron/*.incron
@@ -82,6 +82,8 @@ pub enum Action {
     Kill,
     /// Check these, or all there is.
     Check(Vec<PathBuf>),
+    /// Check a table as `incrond run` would serve it.
+    CheckRun(PathBuf),
     /// One table in the foreground.
     Run {
         /// Which; None: say how it is done.
@@ -145,7 +147,7 @@ fn action(arguments: Arguments) -> Action {
             table: Some(table),
             check: true,
             ..
-        }) => Action::Check(vec![table]),
+        }) => Action::CheckRun(table),
         Some(Command::Run { table, json, .. }) => Action::Run { table, json },
         None if arguments.about => Action::About,
         None if arguments.kill => Action::Kill,
@@ -196,7 +198,7 @@ mod tests {
         assert_eq!(read("incrond run t --json").action, run);
         assert_eq!(
             read("incrond run --check t").action,
-            Action::Check(vec!["t".into()])
+            Action::CheckRun("t".into())
         );
         let with = read("incrond run t -f /x");
         assert_eq!(with.config, Some("/x".into()));

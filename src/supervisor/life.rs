@@ -114,6 +114,13 @@ impl Daemon {
         serving.chain(leaving).find(|(_, process)| process.id == id)
     }
 
+    /// The process of this number, to be asked.
+    pub(super) fn held(&self, id: u64) -> Option<&Process> {
+        let serving = self.workers.values().filter_map(|w| w.process.as_ref());
+        let leaving = self.leaving.iter().map(|(_, process)| process);
+        serving.chain(leaving).find(|process| process.id == id)
+    }
+
     /// A worker speaks, has closed its end, or can take more.
     pub(super) fn hear(&mut self, id: u64) -> Heard {
         let now = self.clock.now();

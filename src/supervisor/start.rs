@@ -76,6 +76,7 @@ pub fn main() -> ExitCode {
         } => run(&table, json, &config),
         cli::Action::Kill => kill(&config).into(),
         cli::Action::Check(files) => check::check(&config, &files).into(),
+        cli::Action::CheckRun(table) => check::check_run(&config, &table).into(),
         _ => {
             let foreground = invocation.action == cli::Action::Serve { foreground: true };
             serve(config, file, foreground).into()
