@@ -24,6 +24,10 @@ pub enum Request {
         user: String,
         /// The table, base64.
         table: String,
+        /// Only in place of this version (of `Answer::Table`); empty: only where
+        /// there is none. Absent: whatever is there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expect: Option<String>,
     },
     /// The user's table.
     Get {
@@ -34,6 +38,9 @@ pub enum Request {
     Remove {
         /// Whose.
         user: String,
+        /// As for `Install`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expect: Option<String>,
     },
     /// Read the user's table again.
     Reload {
@@ -48,7 +55,9 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Answer {
-    /// Done. For install and reload: the worker has loaded the table.
+    /// Done. For install and reload: the worker has loaded the table; for
+    /// remove: the worker has dropped it, or ended. A worker that does not say
+    /// so within 5 s is waited for no longer.
     Done {
         /// Lines served, where known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,6 +70,9 @@ pub enum Answer {
     Table {
         /// base64
         table: String,
+        /// Changes whenever the file is written or replaced; opaque, never empty.
+        #[serde(default)]
+        version: String,
     },
     /// There is no table for this user.
     NoTable,
@@ -75,7 +87,7 @@ pub enum Answer {
     /// Refused or failed; nothing was changed.
     Refused {
         /// denied (allow/deny files), permission (other's table), unknown_user,
-        /// too_large, bad_request, busy, failed
+        /// too_large, bad_request, busy, changed (not the expected version), failed
         reason: String,
         /// One line for a person.
         message: String,

@@ -127,7 +127,7 @@ fn put(bytes: &[u8]) -> Result<Exit, Error> {
 }
 
 fn list(tables: &mut dyn Tables, owner: &str) -> Result<Exit, Error> {
-    match tables.get()? {
+    match tables.get()?.text {
         None => say(&format!("no table for {owner}")),
         Some(table) if io::stdout().is_terminal() => return print(&show::for_terminal(&table)),
         Some(table) => return put(&table),
@@ -176,7 +176,7 @@ fn remove(tables: &mut dyn Tables, owner: &str, ask: bool) -> Result<Exit, Error
         }
     }
     say(&format!("removing table for user '{owner}'"));
-    if tables.remove()? {
+    if tables.remove(None)? {
         say(&format!("table for user '{owner}' successfully removed"));
     } else {
         say(&format!("table for user '{owner}' does not exist"));
@@ -219,7 +219,7 @@ fn install(
         let bad = Error::BadTable(checked.errors);
         return Err(Error::NotInstalled(bad.to_string()));
     }
-    mind(tables.install(&table)?);
+    mind(tables.install(&table, None)?);
     Ok(Exit::Success)
 }
 

@@ -34,7 +34,7 @@ pub struct Outbox {
     resumed: bool,
 }
 
-/// Loads of one table: how many were sent, and how many answered.
+/// Loads and drops of one table: how many were sent, and how many answered.
 #[derive(Clone, Copy, Debug, Default)]
 struct Loads {
     sent: u64,
@@ -63,7 +63,9 @@ impl Outbox {
     /// What came next was sent.
     pub fn sent(&mut self) {
         match self.queue.pop_front() {
-            Some(Order::Load(table)) => self.loads.entry(table).or_default().sent += 1,
+            Some(Order::Load(table) | Order::Drop(table)) => {
+                self.loads.entry(table).or_default().sent += 1
+            }
             Some(Order::Status) => self.asked += 1,
             Some(Order::Resume) => self.resumed = true,
             _ => {}
@@ -80,7 +82,7 @@ impl Outbox {
         std::mem::take(&mut self.resumed)
     }
 
-    /// The worker says it loaded a table. False: nobody asked.
+    /// The worker says it loaded or dropped a table. False: nobody asked.
     pub fn loaded(&mut self, table: &str) -> bool {
         match self.loads.get_mut(table) {
             Some(loads) if loads.answered < loads.sent => {
@@ -98,12 +100,13 @@ impl Outbox {
         asked
     }
 
-    /// The number of the answer that will be about the present file of `table`.
+    /// The number of the answer that will be about the present state of `table`:
+    /// its file loaded, or it dropped.
     pub fn awaited(&self, table: &str) -> u64 {
         let queued = self
             .queue
             .iter()
-            .any(|o| matches!(o, Order::Load(name) if name == table));
+            .any(|o| matches!(o, Order::Load(name) | Order::Drop(name) if name == table));
         self.loads.get(table).map_or(0, |loads| loads.sent) + u64::from(queued)
     }
 

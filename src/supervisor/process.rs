@@ -15,10 +15,13 @@ use super::accounts::Account;
 use super::channel::{Attached, Channel, Received};
 use super::outbox::{Order, Outbox};
 use super::poll::{Interest, Poll, Token};
+#[cfg(feature = "pam")]
+use super::session::Session;
+use crate::config::LogTarget;
 use crate::paths;
 use crate::sys;
 use crate::time::Moment;
-use crate::worker::protocol::{FromWorker, Status, ToWorker};
+use crate::worker::protocol::{FromWorker, LogChoice, Status, ToWorker};
 
 /// A worker that has not taken a packet for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -90,13 +93,12 @@ pub enum Word {
 
 impl Process {
     /// Starts this program again as the worker of `owner`. `files` is the limit
-    /// of open files it gets; `shares_stderr` says whether it logs to our
-    /// standard error.
+    /// of open files it gets, `log` is where it logs.
     pub fn start(
         id: u64,
         owner: &Owner,
         files: (u64, u64),
-        shares_stderr: bool,
+        log: &LogChoice,
         now: Moment,
     ) -> io::Result<Self> {
         let (channel, theirs) = Channel::pair()?;
@@ -118,7 +120,7 @@ impl Process {
             spawn.umask = Some(0o022);
             // Its owner can make it say anything, and what it says on our
             // standard error would stand in the log as ours.
-            if !shares_stderr {
+            if !matches!(log.target, LogTarget::Stderr | LogTarget::Json) {
                 command.stdout(Stdio::null()).stderr(Stdio::null());
             }
             // Root's own table keeps the daemon's environment, as it did in incron.
@@ -127,6 +129,12 @@ impl Process {
             }
             command.envs(account.environment());
             command.arg("--worker-cwd").arg(&account.home);
+            #[cfg(feature = "pam")]
+            if let Some(session) = Session::of(account, log) {
+                command.arg("--session").arg(session.to_argument()?);
+                // It becomes the user once the session is open.
+                spawn.identity = None;
+            }
         } else {
             command.arg("--worker-cwd").arg("/");
         }

@@ -30,6 +30,12 @@ pub enum What {
         number: u64,
         result: Option<(u32, u32)>,
     },
+    /// For this process to drop a table, or to end.
+    Drop {
+        process: u64,
+        table: String,
+        number: u64,
+    },
     /// For the figures of these processes.
     Figures { keys: Vec<Key>, asked: Vec<u64> },
 }
@@ -87,6 +93,13 @@ impl Daemon {
                 }
                 process.outbox.answered(table) >= *number && result.is_some()
             }
+            What::Drop {
+                process,
+                table,
+                number,
+            } => self
+                .held(*process)
+                .is_none_or(|process| process.outbox.answered(table) >= *number),
             What::Figures { keys, asked } => keys
                 .iter()
                 .filter_map(|key| self.workers.get(key)?.process.as_ref())
@@ -99,6 +112,10 @@ impl Daemon {
             What::Load { result, .. } => Answer::Done {
                 lines: result.map(|(lines, _)| lines),
                 errors: result.map(|(_, errors)| errors),
+            },
+            What::Drop { .. } => Answer::Done {
+                lines: None,
+                errors: None,
             },
             What::Figures { keys, .. } => Answer::Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -25,6 +25,7 @@ mod view;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
+pub use environment::usual_shell;
 pub use foreground::{ForegroundOptions, foreground, read_table};
 
 use crate::exit::Exit;

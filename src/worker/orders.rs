@@ -38,7 +38,18 @@ impl Engine {
         match packet {
             ToWorker::Hello(settings) => self.settings = settings,
             ToWorker::Load { table, origin } => self.load_fd(table, origin, fd)?,
-            ToWorker::Drop { table } => self.drop_table(&table),
+            ToWorker::Drop { table } => {
+                self.drop_table(&table);
+                let (lines, errors) = (0, 0);
+                self.tell(
+                    FromWorker::Loaded {
+                        table,
+                        lines,
+                        errors,
+                    },
+                    None,
+                )?;
+            }
             ToWorker::Begin => {
                 self.view.ready();
                 self.tell(FromWorker::Ready, None)?;

@@ -53,8 +53,9 @@ pub enum ToWorker {
 pub enum FromWorker {
     /// Every line of every table loaded before `Begin` is watched.
     Ready,
-    /// A table was loaded: exactly one of these for each `Load`, in their order,
-    /// good or bad. Clients of the control socket wait for it.
+    /// A table was loaded, or dropped (then of no lines): exactly one of these
+    /// for each `Load` and each `Drop`, in their order, good or bad. Clients of
+    /// the control socket wait for it.
     Loaded {
         /// As in `Load`.
         table: String,
