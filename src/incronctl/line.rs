@@ -38,14 +38,13 @@ fn one(worker: &Worker, line: &LineFigures, paint: Paint, shown: &mut String) {
     if let Some(reason) = &line.reason {
         let _ = writeln!(shown, "  {}", visible(reason));
     }
-    let last = line.last.as_ref().map_or("-".to_owned(), |run| {
-        let mut last = text::time(&run.time, "%F %T");
-        let _ = write!(last, ", pid {}, {}", run.pid, text::end(run));
+    let mut last = text::last(line, "%F %T");
+    if let Some(run) = line.last.as_ref().filter(|_| last != "running") {
+        let _ = write!(last, ", pid {}", run.pid);
         if let Some(millis) = run.milliseconds {
-            let _ = write!(last, " after {}.{:03} s", millis / 1000, millis % 1000);
+            let _ = write!(last, ", {}.{:03} s", millis / 1000, millis % 1000);
         }
-        last
-    });
+    }
     for (name, value) in [
         ("path", visible(&line.path)),
         ("mask", text::mask(line)),

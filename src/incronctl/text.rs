@@ -88,12 +88,21 @@ pub fn time(text: &str, form: &str) -> String {
 }
 
 /// `exit 0`, `signal 15`, `running`.
-pub fn end(run: &LastRun) -> String {
+fn end(run: &LastRun) -> String {
     match (run.exit, run.signal, run.milliseconds) {
         (Some(code), ..) => format!("exit {code}"),
         (None, Some(number), _) => format!("signal {number}"),
         (None, None, None) => "running".to_owned(),
         (None, None, Some(_)) => "ended".to_owned(),
+    }
+}
+
+/// When the latest run of a line began, as `form` says, and how it ended.
+pub fn last(line: &LineFigures, form: &str) -> String {
+    match &line.last {
+        _ if line.stream.is_some() && line.running > 0 => "running".to_owned(),
+        Some(run) => format!("{} {}", time(&run.time, form), end(run)),
+        None => "-".to_owned(),
     }
 }
 

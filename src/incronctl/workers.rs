@@ -87,10 +87,6 @@ fn lines(told: &Told, paint: Paint, shown: &mut String) {
 }
 
 fn row(line: &LineFigures) -> Vec<String> {
-    let last = line.last.as_ref().map(|run| {
-        let time = text::time(&run.time, "%m-%d %T");
-        format!("{time} {}", text::end(run))
-    });
     vec![
         text::name(line),
         line.events.to_string(),
@@ -98,6 +94,6 @@ fn row(line: &LineFigures) -> Vec<String> {
         line.failed.to_string(),
         text::dropped(line).to_string(),
         text::waiting(line).to_string(),
-        last.unwrap_or_else(|| "-".to_owned()),
+        text::last(line, "%m-%d %T"),
     ]
 }

@@ -90,12 +90,15 @@ impl Engine {
     /// The figures of this worker.
     pub(super) fn status(&self) -> Status {
         let source = self.source.figures();
+        let (runs, failed) = self.streams.runs();
         Status {
             tables: self.lines.tables() as u32,
             lines: self.lines.len() as u32,
             watches: source.watches as u64,
             overflows: source.overflows,
             rescans: source.rescans,
+            runs: self.status.runs + runs,
+            failed: self.status.failed + failed,
             running: self.runner.running() as u64,
             waiting: self.scheduler.waiting() as u64 + self.streams.waiting(),
             removed: self.scheduler.totals().removed,

@@ -25,6 +25,8 @@ pub struct StreamLines {
     open: BTreeMap<StreamId, Open>,
     /// Their last line is gone; they end when they have read what they were given.
     closing: Vec<StreamId>,
+    /// How many processes have ended, and of them not with 0.
+    ended: (u64, u64),
     /// For one event's JSON, used again and again.
     text: String,
 }
@@ -56,6 +58,7 @@ impl StreamLines {
             by_line: HashMap::new(),
             open: BTreeMap::new(),
             closing: Vec::new(),
+            ended: (0, 0),
             text: String::new(),
         })
     }
@@ -152,6 +155,8 @@ impl StreamLines {
             return false;
         };
         self.streams.ended(run, end.0, now);
+        self.ended.0 += 1;
+        self.ended.1 += u64::from(!end.0.success());
         if let Some(open) = self.open.get_mut(&id) {
             open.ends.count += 1;
             open.ends.failed += u64::from(!end.0.success());
@@ -187,6 +192,13 @@ impl StreamLines {
         ids.into_iter()
             .flat_map(|id| self.streams.remove(id))
             .collect()
+    }
+
+    /// Processes started, and of them ended with another status than 0.
+    pub fn runs(&self) -> (u64, u64) {
+        let ids = self.open.keys().chain(&self.closing);
+        let running = ids.filter(|id| self.streams.is_running(**id)).count();
+        (self.ended.0 + running as u64, self.ended.1)
     }
 
     /// Events that wait for a process to read them.
