@@ -26,7 +26,7 @@ spooldir     = /var/spool/incron
 statedir     = /var/lib/incron
 
 SBIN = incrond
-BIN  = incrontab
+BIN  = incrontab incronctl
 MAN  = $(wildcard man/*.[1578])
 
 .PHONY: all check install uninstall deb rpm

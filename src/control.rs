@@ -9,6 +9,8 @@ pub use client::{Client, ClientError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::worker::protocol::LineFigures;
+
 /// A request line, newline included, is no longer (a table of 1 MiB in base64, and room).
 pub const MAX_REQUEST: usize = 1536 * 1024;
 /// A table is no larger.
@@ -49,6 +51,15 @@ pub enum Request {
     },
     /// Figures of the daemon: root gets all workers, a user the own.
     Status,
+    /// Figures of some lines of one worker, as root or its owner.
+    Lines {
+        /// Whose worker, as in the answer to `Status`.
+        owner: String,
+        /// The worker of the system tables.
+        system: bool,
+        /// Those with a greater `id`: 0, then `next` of the answer before.
+        after: u32,
+    },
 }
 
 /// What the daemon answers.
@@ -77,12 +88,20 @@ pub enum Answer {
     /// There is no table for this user.
     NoTable,
     /// Status, one object a worker: `owner`, `pid`, `state` (running, starting,
-    /// waiting, stopping), `restarts`, and the figures of `worker::protocol::Status`.
+    /// waiting, stopping), `since`, `restarts`, and the figures of `worker::protocol::Status`.
     Status {
         /// Version of the daemon.
         version: String,
         /// Workers.
         workers: Vec<serde_json::Value>,
+    },
+    /// Some lines of a worker, by `id`.
+    Lines {
+        /// The lines.
+        lines: Vec<LineFigures>,
+        /// There are more, after this `id`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<u32>,
     },
     /// Refused or failed; nothing was changed.
     Refused {

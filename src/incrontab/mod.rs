@@ -18,6 +18,7 @@ mod tables;
 mod user;
 
 use std::env;
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -25,7 +26,7 @@ use ask::{Default, Prompt};
 use cli::{Action, Cli, Invocation, Source};
 use edit::{Outcome, Session};
 use editor::Editor;
-use error::Error;
+pub(crate) use error::Error;
 use tables::{Loaded, Machine, Tables};
 use user::Subject;
 
@@ -74,7 +75,7 @@ fn run(invocation: &Invocation) -> Result<Exit, Error> {
         Action::Check { table, simulate } => explain(
             table,
             simulate.as_ref(),
-            invocation,
+            invocation.user.as_deref(),
             &load_config(invocation)?,
         ),
         action => {
@@ -232,16 +233,28 @@ fn mind(loaded: Loaded) {
 fn explain(
     source: &Source,
     simulate: Option<&Source>,
-    invocation: &Invocation,
+    user: Option<&str>,
     config: &Config,
 ) -> Result<Exit, Error> {
-    let owner = match &invocation.user {
-        Some(name) => name.clone(),
+    let owner = match user {
+        Some(name) => name.to_owned(),
         None => Subject::find(None).map_or_else(|_| "nobody".into(), |subject| subject.owner),
     };
     let table = check::read(source)?;
     let context = check::context(source, &owner, config);
-    let explained = explain::explain(&table, &context, simulate, config)?;
+    show_explained(&explain::explain(&table, &context, simulate, config)?)
+}
+
+/// `-T TABLE --simulate EVENTS`, for `incronctl simulate`. "-" is standard input.
+///
+/// # Errors
+/// The table or the events cannot be read, or have errors.
+pub(crate) fn simulate(table: &OsStr, events: &OsStr, config: &Config) -> Result<Exit, Error> {
+    let (table, events) = (Source::new(table.into()), Source::new(events.into()));
+    explain(&table, Some(&events), None, config)
+}
+
+fn show_explained(explained: &explain::Explained) -> Result<Exit, Error> {
     print(&explained.text)?;
     if !explained.complaints.is_empty() {
         say(explained.complaints.trim_end());

@@ -120,6 +120,7 @@ fn unexpected<T>(answer: &Answer) -> Result<T, Error> {
         Answer::Table { .. } => "table",
         Answer::NoTable => "no_table",
         Answer::Status { .. } => "status",
+        Answer::Lines { .. } => "lines",
         Answer::Refused { .. } => "refused",
     };
     Err(Error::Conversation(format!("unexpected answer \"{kind}\"")))

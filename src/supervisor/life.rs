@@ -152,6 +152,7 @@ impl Daemon {
                     self.loaded(id, &table, lines, errors);
                 }
                 Word::Figures => {}
+                Word::Page(page) => self.paged(id, &page),
                 Word::Saved(events, memory) => self.keep(&owner, events, memory),
             }
         }

@@ -6,6 +6,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+/// Pages of one worker's lines that are asked for at once.
+const MAX_PAGES: usize = 8;
+
 /// One thing to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -21,6 +24,8 @@ pub enum Order {
     Begin,
     /// Its figures, please.
     Status,
+    /// Those of its lines after this one, as many as fit.
+    Lines(u32),
     /// The end.
     Stop,
 }
@@ -31,6 +36,8 @@ pub struct Outbox {
     queue: VecDeque<Order>,
     loads: BTreeMap<String, Loads>,
     asked: u32,
+    /// Pages of lines that were asked for and have not come.
+    pages: Vec<u32>,
     resumed: bool,
 }
 
@@ -67,6 +74,7 @@ impl Outbox {
                 self.loads.entry(table).or_default().sent += 1
             }
             Some(Order::Status) => self.asked += 1,
+            Some(Order::Lines(after)) => self.pages.push(after),
             Some(Order::Resume) => self.resumed = true,
             _ => {}
         }
@@ -98,6 +106,28 @@ impl Outbox {
         let asked = self.asked > 0;
         self.asked = self.asked.saturating_sub(1);
         asked
+    }
+
+    /// Asks for a page of lines, unless it is on its way. False: too many are.
+    pub fn ask_lines(&mut self, after: u32) -> bool {
+        let queued = |order: &&Order| matches!(order, Order::Lines(_));
+        let open = self.queue.iter().filter(queued).count() + self.pages.len();
+        if !self.pages.contains(&after) && open >= MAX_PAGES {
+            return false;
+        }
+        if !self.pages.contains(&after) {
+            self.push(Order::Lines(after));
+        }
+        true
+    }
+
+    /// The worker sent this page. False: nobody asked.
+    pub fn page(&mut self, after: u32) -> bool {
+        let asked = self.pages.iter().position(|page| *page == after);
+        asked.is_some_and(|at| {
+            self.pages.swap_remove(at);
+            true
+        })
     }
 
     /// The number of the answer that will be about the present state of `table`:
@@ -149,6 +179,20 @@ mod tests {
             Order::Load("b".into()),
         ];
         assert_eq!(left, expected);
+    }
+
+    #[test]
+    fn pages_are_asked_for_once_and_bounded() {
+        let mut outbox = Outbox::default();
+        assert!(!outbox.page(0), "nobody asked");
+        assert!(outbox.ask_lines(0) && outbox.ask_lines(0));
+        outbox.sent();
+        assert!(outbox.next().is_none() && outbox.ask_lines(0));
+        assert!(outbox.next().is_none(), "it is on its way");
+        let asked = (1..1000).filter(|&after| outbox.ask_lines(after)).count();
+        assert_eq!(asked, MAX_PAGES - 1);
+        assert!(outbox.page(0) && !outbox.page(0));
+        assert!(outbox.ask_lines(1000));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::accounts::Account;
 use super::channel::{Attached, Channel, Received};
@@ -21,7 +21,7 @@ use crate::config::LogTarget;
 use crate::paths;
 use crate::sys;
 use crate::time::Moment;
-use crate::worker::protocol::{FromWorker, LogChoice, Status, ToWorker};
+use crate::worker::protocol::{FromWorker, LogChoice, Page, Status, ToWorker};
 
 /// A worker that has not taken a packet for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -55,6 +55,8 @@ pub struct Process {
     pub outbox: Outbox,
     /// When it was started.
     pub since: Moment,
+    /// The same, by the clock on the wall.
+    pub time: SystemTime,
     /// It has said that it watches all it was given.
     pub ready: bool,
     /// Packets that were not of the protocol.
@@ -87,6 +89,8 @@ pub enum Word {
     },
     /// Figures are in `status`.
     Figures,
+    /// Figures of some of its lines.
+    Page(Page),
     /// Work that waited, in a file in memory.
     Saved(u64, OwnedFd),
 }
@@ -147,6 +151,7 @@ impl Process {
             channel,
             outbox: Outbox::default(),
             since: now,
+            time: SystemTime::now(),
             ready: false,
             malformed: 0,
             status: None,
@@ -312,6 +317,7 @@ impl Process {
                 self.status = Some(status);
                 Some(Word::Figures)
             }
+            FromWorker::Lines(page) if self.outbox.page(page.after) => Some(Word::Page(page)),
             _ => None,
         }
     }

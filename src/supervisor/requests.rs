@@ -13,11 +13,12 @@ use super::clients::Asked;
 use super::daemon::{Daemon, Phase};
 use super::outbox::Order;
 use super::places::How;
-use super::process::Process;
-use super::reconcile::Kind;
+use super::process::{Owner, Process};
+use super::reconcile::{Key, Kind};
 use super::spool;
 use super::tables::{self, Opened, Refusal, Rule};
 use super::waiting::{Waiting, What};
+use super::worker::Worker;
 use crate::control::{Answer, MAX_TABLE, Request};
 use crate::time::Moment;
 
@@ -25,6 +26,8 @@ use crate::time::Moment;
 const LOAD_PATIENCE: Duration = Duration::from_secs(5);
 /// How long it waits for workers' figures.
 const STATUS_PATIENCE: Duration = Duration::from_secs(1);
+/// How long it waits for some of a worker's lines.
+const LINES_PATIENCE: Duration = Duration::from_secs(5);
 /// The table that requests mean under `incrond --user`.
 const PERSONAL_TABLE: &str = "incrontab.incron";
 
@@ -80,6 +83,11 @@ impl Daemon {
             | Request::Remove { user, .. }
             | Request::Reload { user } => user.clone(),
             Request::Status => return Ok(self.ask_figures(uid)),
+            Request::Lines {
+                owner,
+                system,
+                after,
+            } => return self.ask_lines(uid, owner, *system, *after),
         };
         let account = self.permit(uid, &user)?;
         let changes = matches!(request, Request::Install { .. } | Request::Reload { .. });
@@ -255,19 +263,58 @@ impl Daemon {
         Ok(Reply::Later(what, LOAD_PATIENCE))
     }
 
+    /// Whether the figures of a worker are for `uid`: root, or the owner.
+    fn may_see(&self, uid: u32, owner: &Owner) -> bool {
+        let account = owner.account.as_ref();
+        let own = account.map_or(self.euid, |account| account.uid);
+        uid == 0 || (uid == own && !owner.system)
+    }
+
+    fn ask_lines(
+        &mut self,
+        uid: u32,
+        name: &str,
+        system: bool,
+        after: u32,
+    ) -> Result<Reply, Answer> {
+        let of_it = |worker: &&Worker| worker.owner.system == system && worker.owner.name == name;
+        let worker = self.workers.values().find(of_it);
+        // Who may not see it does not learn whether it is there.
+        if !worker.map_or(uid == 0, |worker| self.may_see(uid, &worker.owner)) {
+            let message = format!("the lines of '{name}' are not yours to see");
+            return Err(refused("permission", &message));
+        }
+        let process = self
+            .workers
+            .values_mut()
+            .find(|worker| worker.owner.system == system && worker.owner.name == name)
+            .and_then(|worker| worker.process.as_mut())
+            .ok_or_else(|| refused("failed", &format!("'{name}' has no worker now")))?;
+        if !process.outbox.ask_lines(after) {
+            return Err(refused("busy", "too many ask for these lines; try again"));
+        }
+        let what = What::Lines {
+            process: process.id,
+            after,
+            page: None,
+        };
+        Ok(Reply::Later(what, LINES_PATIENCE))
+    }
+
     fn ask_figures(&mut self, uid: u32) -> Reply {
         let mut keys = Vec::new();
         let mut asked = Vec::new();
-        for (key, worker) in &mut self.workers {
-            let own = worker
-                .owner
-                .account
-                .as_ref()
-                .map_or(self.euid, |account| account.uid);
-            if uid != 0 && (uid != own || worker.owner.system) {
+        let seen: Vec<Key> = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| self.may_see(uid, &worker.owner))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in seen {
+            let Some(worker) = self.workers.get_mut(&key) else {
                 continue;
-            }
-            keys.push(key.clone());
+            };
+            keys.push(key);
             if let Some(process) = &mut worker.process {
                 process.status = None;
                 process.outbox.push(Order::Status);

@@ -200,6 +200,7 @@ fn packet(
         Order::Hello => (ToWorker::Hello(settings.clone()), None),
         Order::Begin => (ToWorker::Begin, None),
         Order::Status => (ToWorker::Status, None),
+        Order::Lines(after) => (ToWorker::Lines { after: *after }, None),
         Order::Stop => (ToWorker::Stop, None),
         Order::Drop(table) => (
             ToWorker::Drop {

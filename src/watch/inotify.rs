@@ -50,7 +50,7 @@ pub struct Inotify {
     pub(super) tree: Tree,
     pub(super) roots: Roots,
     pub(super) guards: Guards,
-    lines: HashMap<LineId, RootId>,
+    pub(super) lines: HashMap<LineId, RootId>,
     keys: HashMap<Key, RootId>,
     /// What scans have told while the kernel's word on it may still wait.
     pub(super) seen: Seen,

@@ -224,7 +224,7 @@ impl Inotify {
 }
 
 /// One line for the log.
-fn message(path: &[u8], lack: Lack, held: usize) -> String {
+pub(super) fn message(path: &[u8], lack: Lack, held: usize) -> String {
     let path: String = String::from_utf8_lossy(path)
         .chars()
         .flat_map(char::escape_debug)

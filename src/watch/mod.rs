@@ -3,6 +3,7 @@
 //! CONTRACT (the watch room owns and fills this in).
 
 mod change;
+mod coverage;
 mod found;
 mod guard;
 mod inotify;
@@ -22,6 +23,7 @@ mod serve;
 mod tell;
 mod tree;
 
+pub use coverage::Coverage;
 pub use inotify::{Figures, Inotify};
 
 use std::io;

@@ -19,6 +19,7 @@ mod orders;
 pub mod protocol;
 mod saved;
 mod show;
+mod status;
 mod streams;
 mod view;
 

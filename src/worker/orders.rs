@@ -56,6 +56,7 @@ impl Engine {
             }
             ToWorker::Resume => self.resume(fd)?,
             ToWorker::Status => self.tell(FromWorker::Status(self.status()), None)?,
+            ToWorker::Lines { after } => self.tell(FromWorker::Lines(self.page(after)?), None)?,
             ToWorker::Stop => self.stop()?,
         }
         Ok(())
@@ -174,6 +175,7 @@ impl Engine {
         let found = saved::read(File::from(fd), &self.lines)?;
         self.view.resumed(found.events.len(), found.orphans);
         for (line, event) in found.events {
+            self.lines.resumed(line);
             self.hand_on(line, event, now);
         }
         Ok(())
