@@ -36,6 +36,7 @@ mod requests;
 mod saved;
 pub mod spool;
 mod start;
+mod state;
 pub mod tables;
 mod worker;
 

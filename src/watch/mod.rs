@@ -3,24 +3,33 @@
 //! CONTRACT (the watch room owns and fills this in).
 
 mod change;
+pub mod compare;
+pub mod differences;
+pub mod filesystems;
 mod found;
 mod guard;
 mod inotify;
 mod kernel;
 mod limits;
 mod parse;
+pub mod poll;
 mod rescan;
 mod resolve;
 mod root;
 mod scan;
+pub mod snapshot;
+mod sources;
 mod tell;
 mod tree;
+pub mod walk;
 
 pub use inotify::{Figures, Inotify};
+pub use sources::{Sources, Waker};
 
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::event::{Event, LineId};
 use crate::table::{Mask, PathSpec};
@@ -41,6 +50,8 @@ pub struct Request {
     pub depth: Option<u32>,
     /// Enter directories whose name starts with a dot.
     pub dotdirs: bool,
+    /// Look every so often instead of being told by the kernel.
+    pub poll: Option<Duration>,
 }
 
 /// What a source has to say.

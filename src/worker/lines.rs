@@ -193,6 +193,7 @@ impl Served {
             recursive: options.recursive,
             depth: options.depth,
             dotdirs: options.dotdirs,
+            poll: options.poll,
         }
     }
 

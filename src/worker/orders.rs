@@ -40,14 +40,24 @@ impl Engine {
             ToWorker::Load { table, origin } => self.load_fd(table, origin, fd)?,
             ToWorker::Drop { table } => self.drop_table(&table),
             ToWorker::Begin => {
-                self.view.ready();
-                self.tell(FromWorker::Ready, None)?;
+                self.beginning = true;
+                self.begin_catching_up()?;
             }
             ToWorker::Resume => self.resume(fd)?,
             ToWorker::Status => self.tell(FromWorker::Status(self.status()), None)?,
             ToWorker::Stop => self.stop()?,
         }
         Ok(())
+    }
+
+    /// Says once that all is watched, and the past of catch-up lines told.
+    pub(super) fn tell_ready(&mut self) -> io::Result<()> {
+        if !self.beginning || !self.catch_up.caught_up() {
+            return Ok(());
+        }
+        self.beginning = false;
+        self.view.ready();
+        self.tell(FromWorker::Ready, None)
     }
 
     fn tell(&self, packet: FromWorker, fd: Option<&File>) -> io::Result<()> {
@@ -103,7 +113,10 @@ impl Engine {
         for id in change.added.into_iter().chain(self.rearmed(&change.kept)) {
             let Some(served) = self.lines.get(id) else { continue };
             self.scheduler.set_line(id, &served.line.options);
-            self.source.add(served.request(id), &mut reports);
+            let request = served.request(id);
+            self.source.explain(&request, &mut reports);
+            self.remember(id, &mut reports);
+            self.source.add(request, &mut reports);
         }
         // Given up last: what old and new lines share stays watched throughout.
         for id in change.removed {
@@ -129,6 +142,7 @@ impl Engine {
     }
 
     fn forget(&mut self, id: LineId) {
+        self.unremember(id);
         self.source.remove(id);
         self.scheduler.remove_line(id);
         self.lines.forget(id);
@@ -140,6 +154,7 @@ impl Engine {
         let found = saved::read(File::from(fd), &self.lines)?;
         self.view.resumed(found.events.len(), found.orphans);
         for (line, event) in found.events {
+            self.catch_up.told(line, &event);
             self.scheduler.event(line, event, now);
         }
         Ok(())
@@ -182,6 +197,8 @@ impl Engine {
     /// Hands over what waits, up to the last event the kernel has for us.
     fn save(&mut self) -> io::Result<()> {
         self.drain_source()?;
+        // Without what still waits: that is saved, and only then not lost.
+        self.write_down();
         let waiting = self.scheduler.drain();
         if waiting.is_empty() {
             return Ok(());
