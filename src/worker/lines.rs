@@ -260,6 +260,7 @@ impl Served {
             recursive: options.recursive,
             depth: options.depth,
             dotdirs: options.dotdirs,
+            poll: options.poll,
         }
     }
 

@@ -51,8 +51,8 @@ impl Engine {
                 )?;
             }
             ToWorker::Begin => {
-                self.view.ready();
-                self.tell(FromWorker::Ready, None)?;
+                self.beginning = true;
+                self.begin_catching_up()?;
             }
             ToWorker::Resume => self.resume(fd)?,
             ToWorker::Status => self.tell(FromWorker::Status(self.status()), None)?,
@@ -60,6 +60,16 @@ impl Engine {
             ToWorker::Stop => self.stop()?,
         }
         Ok(())
+    }
+
+    /// Says once that all is watched, and the past of catch-up lines told.
+    pub(super) fn tell_ready(&mut self) -> io::Result<()> {
+        if !self.beginning || !self.catch_up.caught_up() {
+            return Ok(());
+        }
+        self.beginning = false;
+        self.view.ready();
+        self.tell(FromWorker::Ready, None)
     }
 
     fn tell(&self, packet: FromWorker, fd: Option<&File>) -> io::Result<()> {
@@ -137,7 +147,10 @@ impl Engine {
                 self.streams
                     .add(id, served, &self.settings, self.clock.now());
             }
-            self.source.add(served.request(id), &mut reports);
+            let request = served.request(id);
+            self.source.explain(&request, &mut reports);
+            self.remember(id, &mut reports);
+            self.source.add(request, &mut reports);
         }
         // Given up last: what old and new lines share stays watched throughout.
         for id in change.removed {
@@ -163,6 +176,7 @@ impl Engine {
     }
 
     fn forget(&mut self, id: LineId) {
+        self.unremember(id);
         self.source.remove(id);
         self.scheduler.remove_line(id);
         self.streams.remove(id, self.grace(), self.clock.now());
@@ -175,6 +189,7 @@ impl Engine {
         let found = saved::read(File::from(fd), &self.lines)?;
         self.view.resumed(found.events.len(), found.orphans);
         for (line, event) in found.events {
+            self.catch_up.told(line, &event);
             self.lines.resumed(line);
             self.hand_on(line, event, now);
         }
@@ -224,6 +239,8 @@ impl Engine {
     /// Hands over what waits, up to the last event the kernel has for us.
     fn save(&mut self) -> io::Result<()> {
         self.drain_source()?;
+        // Without what still waits: that is saved, and only then not lost.
+        self.write_down();
         let mut waiting = self.scheduler.drain();
         let unread = self.streams.unread();
         waiting.extend(
