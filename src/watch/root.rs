@@ -62,8 +62,13 @@ pub(super) enum State {
 /// A path that is no directory.
 #[derive(Debug, Default)]
 pub(super) struct File {
-    /// Its own watch, where that of its directory does not tell all.
+    /// Its own watch: of its link count, or of everything where that of its
+    /// directory does not tell all.
     pub inode: Option<Wd>,
+    /// The directory does not tell all.
+    pub full: bool,
+    /// Where in the stream a write was last told through the directory.
+    pub told: u64,
     /// Bits told through the directory that its own watch will tell again.
     pub echo: Mask,
 }
