@@ -552,7 +552,7 @@ impl Foreground {
     fn start(story: &Story, json: bool) -> Self {
         // Where the build lies a plain user may have no way to.
         let program = story.path("incrond");
-        fs::copy(INCROND, &program).unwrap();
+        sh(&format!("cp {INCROND} {}", program.display()));
         let table = story.path("quickstart.incron");
         fs::write(&table, example(story, "quickstart", &[])).unwrap();
         let mut command = Command::new(program);

@@ -10,9 +10,9 @@
 pub mod common;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use common::{Daemon, INCROND, Prefix};
 use nix::sys::signal::{Signal, kill};
@@ -56,11 +56,20 @@ impl Story {
         );
     }
 
-    /// An executable file.
+    /// An executable file. Another process writes it: a descriptor of ours that is
+    /// open for writing may be inherited by what a test beside this one forks, and
+    /// then the file cannot be executed (ETXTBSY).
     pub fn script(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let written = child.stdin.take().unwrap().write_all(text.as_bytes());
+        written.unwrap();
+        assert!(child.wait().unwrap().success());
         path
     }
 
@@ -195,4 +204,38 @@ pub fn put(path: impl AsRef<Path>, text: &str) {
 pub fn sorted(mut lines: Vec<String>) -> Vec<String> {
     lines.sort();
     lines
+}
+
+/// Compares the rows of the table `section` of docs/semantics.md, which stand
+/// between `<!-- begin SECTION -->` and `<!-- end SECTION -->`, with `rows`; writes
+/// them where INCRON_WRITE_SEMANTICS is set. Where `exact` is false the rows may
+/// be of other versions of the programs, and only their first cells are compared.
+pub fn semantics(section: &str, rows: &str, exact: bool) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/semantics.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (begin, end) = (
+        format!("<!-- begin {section} -->\n"),
+        format!("<!-- end {section} -->"),
+    );
+    let (head, rest) = page
+        .split_once(&begin)
+        .expect("the beginning of the section");
+    let (table, tail) = rest.split_once(&end).expect("the end of the section");
+    // Two lines name the columns.
+    let names: String = table.split_inclusive('\n').take(2).collect();
+    let written: Vec<&str> = table.lines().skip(2).collect();
+    if std::env::var_os("INCRON_WRITE_SEMANTICS").is_some() {
+        fs::write(&path, format!("{head}{begin}{names}{rows}{end}{tail}")).unwrap();
+        return;
+    }
+    for row in rows.lines() {
+        let first = row.split(" | ").next().unwrap();
+        let found = written
+            .iter()
+            .find(|line| line.split(" | ").next() == Some(first));
+        let found = found.unwrap_or_else(|| panic!("docs/semantics.md has no row {first}"));
+        if exact {
+            assert_eq!(*found, row, "INCRON_WRITE_SEMANTICS=1 writes it anew");
+        }
+    }
 }
