@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use story::common::{Daemon, children, is_root};
-use story::{Story, have, sh};
+use story::{Check, Story, have, sh};
 
 /// How a program saves.
 enum Save {
@@ -344,6 +344,8 @@ fn events(lines: &[String]) -> Vec<String> {
         "f.part",
         "f.dpkg-new",
         "f.dpkg-tmp",
+        ".f.swp",
+        ".f.swx",
         "4913",
     ];
     let mut all: Vec<String> = lines
@@ -415,7 +417,7 @@ fn every_save_runs_and_settles_to_one_run() {
         .collect();
     println!("{text}");
     if wanted.is_empty() {
-        story::semantics("programs", &text, false);
+        story::semantics("programs", &text, Check::First);
     }
 }
 
