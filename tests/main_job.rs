@@ -1,6 +1,7 @@
 //! The main job: a table line, a file event, a command. What incron breaks.
 
 mod common;
+mod log_support;
 
 use std::ffi::OsString;
 use std::fs;
@@ -444,4 +445,91 @@ fn no_zombies_and_no_leaked_descriptors() {
         children(worker).is_empty()
     });
     prefix.wait("as many descriptors as before", || open() <= before);
+}
+
+#[test]
+fn the_log_of_a_running_daemon_survives_syslogd() {
+    use log_support::rsyslogd::Rsyslogd;
+    let prefix = Prefix::with("log = syslog\nsyslog_socket = @P/log.sock");
+    prefix.table(
+        "t",
+        "@W IN_CREATE,recursive=false echo $# >> @O/seen; echo out of $#",
+    );
+    let Some(first) = Rsyslogd::start(&prefix.path("")) else {
+        return eprintln!("left out: rsyslogd is not installed");
+    };
+    let messages = || fs::read_to_string(prefix.path("messages")).unwrap_or_default();
+    let wait = |text: &str| prefix.wait(text, || messages().contains(text));
+    let _daemon = prefix.spawn(common::INCROND);
+    wait("ready to process filesystem events");
+    first.kill();
+    touch(prefix.watched().join("a"));
+    prefix.lines("seen", 1);
+    let _second = Rsyslogd::start(&prefix.path("")).unwrap();
+    // Nothing happens any more: the log comes back by itself.
+    wait("CMDOUT (out of a)");
+    assert!(messages().contains("(system::t) CMD ("), "{}", messages());
+}
+
+#[test]
+fn tables_of_rubbish_lose_only_themselves_and_are_named() {
+    let prefix = Prefix::new();
+    let tables = prefix.path("tables");
+    let good = prefix.fill("@W IN_CREATE,recursive=false echo $0 $# >> @O/seen\n");
+    let mixed = |rubbish: &[u8]| {
+        let mut bytes = rubbish.to_vec();
+        bytes.extend_from_slice(b"\n");
+        bytes.extend_from_slice(good.as_bytes());
+        bytes
+    };
+    let rubbish: [(&str, Vec<u8>); 6] = [
+        ("nuls", vec![0; 4096]),
+        (
+            "long",
+            [b"/tmp IN_CREATE ".to_vec(), vec![b'x'; 1 << 19]].concat(),
+        ),
+        ("latin1", b"/tmp IN_CR\xc9ATE,key=\xff true".to_vec()),
+        (
+            "binary",
+            (0..=255u8)
+                .filter(|b| *b != b'\n')
+                .cycle()
+                .take(5000)
+                .collect(),
+        ),
+        ("nomask", b"/tmp".to_vec()),
+        ("nocommand", b"/tmp IN_CREATE   ".to_vec()),
+    ];
+    for (name, bytes) in &rubbish {
+        fs::write(tables.join(name), mixed(bytes)).unwrap();
+    }
+    fs::write(tables.join("huge"), vec![b'#'; 2 << 20]).unwrap();
+    fs::create_dir(tables.join("directory")).unwrap();
+    nix::unistd::mkfifo(
+        &tables.join("fifo"),
+        nix::sys::stat::Mode::from_bits_truncate(0o600),
+    )
+    .unwrap();
+    std::os::unix::fs::symlink("/nonexistent", tables.join("dangling")).unwrap();
+    fs::write(tables.join("open"), &good).unwrap();
+    fs::set_permissions(tables.join("open"), fs::Permissions::from_mode(0o666)).unwrap();
+    let daemon = prefix.start();
+    touch(prefix.watched().join("f"));
+    prefix.lines("seen", rubbish.len());
+    for (name, _) in &rubbish {
+        daemon.wait_log(&format!("tables/{name}:1:"));
+    }
+    for name in ["huge", "fifo", "dangling", "open"] {
+        prefix.wait(name, || {
+            prefix.log().lines().any(|line| {
+                line.contains("error") && line.contains(name)
+                    || line.contains("warn") && line.contains(name)
+            })
+        });
+    }
+    assert_eq!(
+        prefix.out("seen").lines().count(),
+        rubbish.len(),
+        "none of the refused ran"
+    );
 }

@@ -16,6 +16,13 @@ use std::time::SystemTime;
 
 use crate::table::Mask;
 
+/// A time as it is written everywhere: RFC 3339, UTC, nine digits.
+pub fn rfc3339(time: SystemTime) -> String {
+    let mut text = String::with_capacity(30);
+    time::push(&mut text, time);
+    text
+}
+
 /// The number of a line within a worker; never used twice in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LineId(pub u32);

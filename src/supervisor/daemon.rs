@@ -216,11 +216,9 @@ impl Daemon {
             Phase::Reloading(until) => (until, false),
             Phase::Running | Phase::Stopping => return,
         };
-        let behind = |worker: &&Worker| {
-            worker
-                .process
-                .as_ref()
-                .is_none_or(|p| !p.ready || !p.outbox.is_settled())
+        let behind = |worker: &&Worker| match &worker.process {
+            Some(process) => !process.ready || !process.outbox.is_settled(),
+            None => !worker.refused,
         };
         let late: Vec<String> = self
             .workers
@@ -270,6 +268,8 @@ impl Daemon {
             .iter()
             .filter_map(|(_, process)| process.deadline());
         let waiting = self.waiting.iter().map(|waiting| waiting.until);
+        // Messages for a log that is away: tried again without a new one.
+        let log = crate::log::behind().then(|| self.clock.now() + crate::log::RETRY);
         phase
             .into_iter()
             .chain(restarts)
@@ -277,6 +277,7 @@ impl Daemon {
             .chain(leaving)
             .chain(waiting)
             .chain(self.clients.deadline())
+            .chain(log)
             .min()
     }
 }

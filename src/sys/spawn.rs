@@ -48,8 +48,8 @@ pub type Ids<'a> = (u32, u32, &'a [u32]);
 pub struct Program<'a> {
     /// argv; the first is looked up in `env`'s PATH when it has no slash.
     pub argv: &'a [OsString],
-    /// The whole environment.
-    pub env: &'a [(OsString, OsString)],
+    /// The whole environment, in two parts.
+    pub env: [&'a [(OsString, OsString)]; 2],
     /// Descriptor 0 of the program.
     pub stdin: BorrowedFd<'a>,
     /// Descriptors 1 and 2 of the program.

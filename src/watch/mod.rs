@@ -3,20 +3,27 @@
 //! CONTRACT (the watch room owns and fills this in).
 
 mod change;
+mod coverage;
 mod found;
 mod guard;
 mod inotify;
 mod kernel;
 mod limits;
+mod look;
+mod meet;
+mod memory;
 mod mounts;
 mod parse;
+mod pattern;
 mod rescan;
 mod resolve;
 mod root;
 mod scan;
+mod serve;
 mod tell;
 mod tree;
 
+pub use coverage::Coverage;
 pub use inotify::{Figures, Inotify};
 
 use std::io;

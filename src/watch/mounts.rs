@@ -118,7 +118,7 @@ impl Inotify {
                     continue;
                 };
                 let on_way =
-                    under(&root.real, &place).is_some() || under(root.written(), &place).is_some();
+                    under(&root.real, &place).is_some() || under(&root.route, &place).is_some();
                 if on_way {
                     self.stale.push((id, How::Moved));
                 } else if let (Some(rest), Some(top)) = (under(&place, &root.real), root.top()) {

@@ -15,10 +15,11 @@ use nix::sys::stat::Mode;
 use super::Report;
 use super::found::{How, Thing};
 use super::inotify::Inotify;
+use super::memory::Owner;
 use super::root::{RootId, State};
 use super::scan::{dir_flags, path_flags};
-use super::tell::{News, Owner, Place};
-use super::tree::{LIMBO, MET, NodeId};
+use super::tell::{News, Place};
+use super::tree::{LEFT, MET, NodeId, SERVED};
 use crate::event::Origin;
 use crate::sys::inotify as sys;
 use crate::table::Mask;
@@ -106,11 +107,14 @@ impl Inotify {
             return;
         };
         let (root, parent, name) = (node.root, node.parent, node.name.clone());
-        // In limbo: that it left its name has been told.
-        if node.flags & LIMBO == 0 {
-            self.tell_parting(root, Place::Node(parent), &name, Mask::ISDIR, out);
+        let free = self
+            .tree
+            .find(parent, &name)
+            .is_none_or(|other| other == id);
+        if node.flags & LEFT == 0 && free {
+            self.tell_parting(root, parent, &name, Mask::ISDIR, out);
         }
-        let news = News::found(Place::Node(id), b"", Mask(0));
+        let news = News::found(Owner::Node(id), Place::Node(id), b"", Mask(0));
         self.tell(root, &news, |line| line.mask & Mask::DELETE_SELF, out);
     }
 
@@ -134,7 +138,7 @@ impl Inotify {
             if self.tree.find(node, &name).is_some() {
                 continue;
             }
-            self.tell_parting(root, Place::Node(node), &name, Mask(0), out);
+            self.tell_parting(root, node, &name, Mask(0), out);
             found.push((
                 Owner::Node(node),
                 name,
@@ -146,19 +150,33 @@ impl Inotify {
         }
     }
 
-    fn tell_parting(
+    pub(super) fn tell_parting(
         &mut self,
         root: RootId,
-        place: Place<'_>,
+        dir: NodeId,
         name: &[u8],
         kind: Mask,
         out: &mut Vec<Report>,
     ) {
+        let owner = Owner::Node(dir);
+        if self.tree.get(dir).is_some_and(|n| n.flags & SERVED == 0) {
+            if let Some(path) = self.matched(root, dir, name).filter(|_| kind.is_empty()) {
+                let news = News {
+                    owner: (owner, name),
+                    ..News::found(owner, Place::Path(&path), b"", kind)
+                };
+                let choose = |line: &super::root::Line| {
+                    super::found::for_file(line.mask, Mask::DELETE, false, false)
+                };
+                self.tell(root, &news, choose, out);
+            }
+            return;
+        }
         let gone = Thing {
             gone: true,
             ..Thing::default()
         };
-        let news = News::found(place, name, kind);
+        let news = News::found(owner, Place::Node(dir), name, kind);
         self.tell(root, &news, |line| super::found::due(line.mask, gone), out);
     }
 
@@ -179,7 +197,14 @@ impl Inotify {
         let Some(thing) = self.look(id, wd, dir.as_fd(), (&name, stat.kind()), (how, None)) else {
             return;
         };
-        self.tell_found(id, Place::Root, Owner::File(id), b"", thing, how, out);
+        self.tell_found(
+            id,
+            (Place::Root, b""),
+            (Owner::File(id), b""),
+            thing,
+            how,
+            out,
+        );
         let until = self.total + self.kernel.queued();
         self.seen.insert(Owner::File(id), b"", thing, until);
         self.seen.own_done(until);
@@ -188,7 +213,7 @@ impl Inotify {
     fn tell_file_gone(&mut self, id: RootId, out: &mut Vec<Report>) {
         let parting = Mask::DELETE_SELF | Mask::MOVE_SELF | Mask::DELETE | Mask::MOVED_FROM;
         let told = self.told_before.of(Owner::File(id), b"");
-        let news = News::found(Place::Root, b"", Mask(0));
+        let news = News::found(Owner::File(id), Place::Root, b"", Mask(0));
         let choose = |line: &super::root::Line| {
             let known = told
                 .iter()
@@ -217,10 +242,11 @@ impl Inotify {
 
 impl<'a> News<'a> {
     /// News of a rescan.
-    fn found(place: Place<'a>, name: &'a [u8], kind: Mask) -> Self {
+    fn found(owner: Owner, place: Place<'a>, name: &'a [u8], kind: Mask) -> Self {
         News {
             place,
             name,
+            owner: (owner, name),
             kind,
             origin: Origin::Rescan,
             old_path: None,

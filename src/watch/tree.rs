@@ -23,6 +23,17 @@ pub(super) const LIMBO: u8 = 1;
 pub(super) const MET: u8 = 2;
 /// The root of a mount: its parent does not hear of events of itself.
 pub(super) const MOUNT: u8 = 4;
+/// Its events are told: everywhere but in the tree of a pattern, where it is a
+/// directory that matches, or is inside one.
+pub(super) const SERVED: u8 = 8;
+/// Below it a pattern may match.
+pub(super) const EXPLORE: u8 = 16;
+/// In limbo, but its name of that time was in the tree.
+pub(super) const INSIDE: u8 = 64;
+/// In limbo, and the lines have been told that it left its name.
+pub(super) const LEFT: u8 = 128;
+/// The top of what matches.
+pub(super) const MATCH: u8 = 32;
 
 /// One watched directory.
 #[derive(Debug)]
@@ -155,7 +166,7 @@ impl Tree {
         n.parent = parent;
         n.next = first;
         n.prev = NodeId::NONE;
-        n.flags &= !LIMBO;
+        n.flags &= !(LIMBO | INSIDE | LEFT);
         if parent != NodeId::NONE {
             let name = std::mem::take(&mut n.name);
             let key = self.key(parent, &name);
@@ -195,7 +206,7 @@ impl Tree {
     pub fn limbo(&mut self, id: NodeId) {
         self.unindex(id);
         if let Some(n) = self.get_mut(id) {
-            n.flags |= LIMBO;
+            n.flags = n.flags & !INSIDE | LIMBO;
         }
     }
 

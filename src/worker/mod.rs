@@ -19,12 +19,14 @@ mod orders;
 pub mod protocol;
 mod saved;
 mod show;
+mod status;
 mod streams;
 mod view;
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
+pub use environment::usual_shell;
 pub use foreground::{ForegroundOptions, foreground, read_table};
 
 use crate::exit::Exit;
@@ -52,6 +54,7 @@ fn serve(mut channel: Channel) -> std::io::Result<()> {
     let mut engine = Engine::new(settings, view)?;
     engine.attach(channel)?;
     while engine.turn()? == Flow::Continue {}
+    log::logger().flush();
     Ok(())
 }
 

@@ -38,13 +38,25 @@ impl Engine {
         match packet {
             ToWorker::Hello(settings) => self.settings = settings,
             ToWorker::Load { table, origin } => self.load_fd(table, origin, fd)?,
-            ToWorker::Drop { table } => self.drop_table(&table),
+            ToWorker::Drop { table } => {
+                self.drop_table(&table);
+                let (lines, errors) = (0, 0);
+                self.tell(
+                    FromWorker::Loaded {
+                        table,
+                        lines,
+                        errors,
+                    },
+                    None,
+                )?;
+            }
             ToWorker::Begin => {
                 self.view.ready();
                 self.tell(FromWorker::Ready, None)?;
             }
             ToWorker::Resume => self.resume(fd)?,
             ToWorker::Status => self.tell(FromWorker::Status(self.status()), None)?,
+            ToWorker::Lines { after } => self.tell(FromWorker::Lines(self.page(after)?), None)?,
             ToWorker::Stop => self.stop()?,
         }
         Ok(())
@@ -163,6 +175,7 @@ impl Engine {
         let found = saved::read(File::from(fd), &self.lines)?;
         self.view.resumed(found.events.len(), found.orphans);
         for (line, event) in found.events {
+            self.lines.resumed(line);
             self.hand_on(line, event, now);
         }
         Ok(())

@@ -47,7 +47,7 @@ impl Prefix {
         Self::with("")
     }
 
-    /// With these lines added to incron.conf.
+    /// With these lines added to incron.conf; `@P` stands for the prefix.
     pub fn with(extra: &str) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("incron-test.")
@@ -71,12 +71,12 @@ impl Prefix {
         let root = self.path("");
         let root = root.to_str().unwrap().trim_end_matches('/');
         let conf = format!(
-            "system_table_dir = {root}/tables\nuser_table_dir = {root}/spool\n\
+            "{}\nsystem_table_dir = {root}/tables\nuser_table_dir = {root}/spool\n\
              allowed_users = {root}/incron.allow\ndenied_users = {root}/incron.deny\n\
              lockfile_dir = {root}/run\nlockfile_name = incrond\n\
              control_socket = {root}/run/control.sock\nstate_dir = {root}/state\n\
-             log = stderr\n{}\n",
-            self.extra
+             log = stderr\n",
+            self.extra.replace("@P", root) // first: the first of two counts
         );
         fs::write(self.conf(), conf).unwrap();
     }

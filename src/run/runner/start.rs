@@ -60,7 +60,7 @@ impl Runner {
         };
         let child = self.spawner.spawn(&Program {
             argv: &job.argv,
-            env: &job.env,
+            env: [&job.base, &job.env],
             stdin: stdin.unwrap_or(self.null.as_fd()),
             output,
             append,

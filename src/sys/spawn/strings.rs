@@ -49,7 +49,7 @@ impl Strings {
         }
         self.starts.push(NULL);
         let env = self.starts.len();
-        for (key, value) in program.env {
+        for (key, value) in program.env.into_iter().flatten() {
             self.add(&[key.as_bytes(), b"=", value.as_bytes()]);
         }
         self.starts.push(NULL);
@@ -99,12 +99,12 @@ impl Strings {
     }
 
     /// The files that `name` may mean, as execvp(3) looks for them.
-    fn add_candidates(&mut self, name: &OsStr, env: &[(OsString, OsString)]) {
+    fn add_candidates(&mut self, name: &OsStr, env: [&[(OsString, OsString)]; 2]) {
         let name = name.as_bytes();
         if name.is_empty() || name.contains(&b'/') {
             return self.add(&[name]);
         }
-        let path = env.iter().find(|(key, _)| key == "PATH");
+        let path = env.into_iter().flatten().find(|(key, _)| key == "PATH");
         let path = path.map_or(DEFAULT_PATH, |(_, value)| value.as_bytes());
         for directory in path.split(|&byte| byte == b':') {
             if directory.is_empty() {
