@@ -75,10 +75,17 @@ fn run(prefix: &Prefix) -> Vec<Told> {
 }
 
 trait StartAnew {
+    fn note(&self, text: &str);
     fn start_anew(&self) -> Daemon<'_>;
 }
 
 impl StartAnew for Prefix {
+    /// Into the log, for the reader of a failure.
+    fn note(&self, text: &str) {
+        let mut log = fs::OpenOptions::new().append(true).open(self.path("log")).unwrap();
+        std::io::Write::write_all(&mut log, format!("--- {text}\n").as_bytes()).unwrap();
+    }
+
     /// Starts, whatever earlier daemons wrote in the log.
     fn start_anew(&self) -> Daemon<'_> {
         let ready = "ready to process filesystem events";
@@ -368,19 +375,24 @@ fn nothing_is_lost_by_kill_9_at_any_moment() {
             }
             last.insert(path.to_str().unwrap().to_owned(), version);
         }
+        prefix.note(&format!("round {round}: up to version {version}"));
         if round % 2 == 0 {
             daemon.child.wait().unwrap();
         }
     }
-    // For every file a command ran that found its last version.
+    // For every file a command runs that finds its last version.
     let daemon = prefix.start_anew();
+    prefix.wait("the last version of every file", || {
+        let mut told: BTreeMap<String, u64> = BTreeMap::new();
+        for line in prefix.out("read").lines() {
+            let (path, found) = line.rsplit_once(' ').unwrap_or_default();
+            let newest = told.entry(path.to_owned()).or_default();
+            *newest = found.parse().unwrap_or(0).max(*newest);
+        }
+        let missing = |(path, version): &(&String, &u64)| told.get(*path) != Some(version);
+        let missing: Vec<_> = last.iter().filter(missing).collect();
+        fs::write(prefix.path("run/missing"), format!("{missing:?}")).unwrap();
+        missing.is_empty()
+    });
     assert_eq!(daemon.stop(), Some(0));
-    let mut told: BTreeMap<String, u64> = BTreeMap::new();
-    for line in prefix.out("read").lines() {
-        let (path, found) = line.rsplit_once(' ').unwrap();
-        let newest = told.entry(path.to_owned()).or_default();
-        *newest = found.parse().unwrap_or(0).max(*newest);
-    }
-    let missing: Vec<_> = last.iter().filter(|(path, version)| told.get(*path) != Some(version)).collect();
-    assert!(missing.is_empty(), "{missing:?}");
 }

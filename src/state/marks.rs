@@ -88,12 +88,13 @@ impl Marks {
         }
     }
 
-    /// What a difference touches: it has been reported as it is now.
+    /// What a difference touches: it is reported as it was found, which was
+    /// before what is known by now.
     pub fn difference(&mut self, difference: &Difference) {
         let mark = Mark { close: Close::Seen, left: false };
-        self.put(&difference.path, mark);
+        self.put_back(difference.path.clone(), mark);
         if let Some(old) = &difference.old_path {
-            self.put(old, Mark { left: difference.entry.is_dir(), ..mark });
+            self.put_back(old.clone(), Mark { left: difference.entry.is_dir(), ..mark });
         }
     }
 
