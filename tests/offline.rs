@@ -396,3 +396,35 @@ fn nothing_is_lost_by_kill_9_at_any_moment() {
     });
     assert_eq!(daemon.stop(), Some(0));
 }
+
+#[test]
+fn the_file_of_a_user_is_the_users_own() {
+    if !is_root() {
+        return;
+    }
+    use std::os::unix::fs::MetadataExt;
+    let account = nix::unistd::User::from_name("daemon").unwrap().unwrap();
+    let prefix = Prefix::new();
+    // As an installation of before had it.
+    fs::set_permissions(prefix.path("state"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(prefix.path("incron.allow"), "daemon\n").unwrap();
+    fs::set_permissions(prefix.path("out"), fs::Permissions::from_mode(0o777)).unwrap();
+    let table = format!(
+        "@W IN_CREATE,catch-up=true /bin/sh -c 'echo $# >> {}'\n",
+        prefix.path("out/user").display()
+    );
+    let spool = prefix.path("spool/daemon");
+    fs::write(&spool, prefix.fill(&table)).unwrap();
+    std::os::unix::fs::chown(&spool, Some(account.uid.as_raw()), Some(account.gid.as_raw())).unwrap();
+    fs::set_permissions(&spool, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(prefix.start_anew().stop(), Some(0));
+    let db = fs::metadata(prefix.path("state/users/daemon/state.db")).unwrap();
+    assert_eq!((db.uid(), db.mode() & 0o777), (account.uid.as_raw(), 0o600));
+    let dir = fs::metadata(prefix.path("state/users/daemon")).unwrap();
+    assert_eq!((dir.uid(), dir.mode() & 0o777), (account.uid.as_raw(), 0o700));
+    fs::write(prefix.watched().join("made"), "").unwrap();
+    let daemon = prefix.start_anew();
+    prefix.lines("user", 1);
+    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(prefix.out("user"), "made\n");
+}
