@@ -62,9 +62,13 @@ install:
 	$(INSTALL) -d $(DESTDIR)$(sysconfdir)/incron.d
 	$(INSTALL) -d -m 0700 $(DESTDIR)$(spooldir) $(DESTDIR)$(statedir)
 	# What an administrator has written stays.
-	for c in incron.conf incron.allow incron.deny; do \
-	  test -e $(DESTDIR)$(sysconfdir)/$$c || \
-	  $(INSTALL) -m 0644 etc/$$c $(DESTDIR)$(sysconfdir)/$$c || exit 1; done
+	test -e $(DESTDIR)$(sysconfdir)/incron.conf || \
+	  $(INSTALL) -m 0644 etc/incron.conf $(DESTDIR)$(sysconfdir)/incron.conf
+	# A first installation lets nobody in. Where users have tables, the absence
+	# of both lists means everyone, and goes on meaning it.
+	test -e $(DESTDIR)$(sysconfdir)/incron.allow -o -e $(DESTDIR)$(sysconfdir)/incron.deny || \
+	  ls $(DESTDIR)$(spooldir) | grep -q . || \
+	  $(INSTALL) -m 0640 etc/incron.allow $(DESTDIR)$(sysconfdir)/incron.allow
 
 # Configuration and tables stay.
 uninstall:

@@ -314,10 +314,17 @@ fn a_table_written_in_place_and_removed_takes_effect() {
 
         let other = prefix.path("other");
         fs::create_dir(&other).unwrap();
-        let text = format!("{} IN_CREATE,recursive=false {hook} two $#", other.display());
+        let text = format!(
+            "{} IN_CREATE,recursive=false {hook} two $#",
+            other.display()
+        );
         fs::write(prefix.path("tables/t"), text).unwrap();
         daemon.wait_watching(&other);
         touch(other.join("b"));
-        assert_eq!(prefix.lines("hook", 2), ["<one><a>", "<two><b>"], "on {program}");
+        assert_eq!(
+            prefix.lines("hook", 2),
+            ["<one><a>", "<two><b>"],
+            "on {program}"
+        );
     }
 }

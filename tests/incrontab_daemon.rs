@@ -163,7 +163,9 @@ fn a_table_that_is_removed_runs_nothing_more() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("successfully removed"), "{said}");
     // The worker is told to end, and ends by itself.
-    machine.prefix.wait("the end of the worker", || daemon.workers().len() == 1);
+    machine
+        .prefix
+        .wait("the end of the worker", || daemon.workers().len() == 1);
     machine.touch("two");
     assert_eq!(machine.prefix.lines("bob", 2), ["one", "two"]);
     assert_eq!(machine.prefix.out("alice"), "one\n");

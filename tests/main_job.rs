@@ -1,6 +1,7 @@
 //! The main job: a table line, a file event, a command. What incron breaks.
 
 mod common;
+mod log_support;
 
 use std::ffi::OsString;
 use std::fs;
@@ -29,7 +30,9 @@ fn trees_that_appear_at_once_are_complete() {
     let daemon = prefix.start();
     let w = prefix.watched();
     let w = w.to_str().unwrap();
-    sh(&format!("i=0; while [ $i -lt 200 ]; do mkdir -p {w}/$i/a/b/c && : > {w}/$i/a/b/c/f; i=$((i+1)); done"));
+    sh(&format!(
+        "i=0; while [ $i -lt 200 ]; do mkdir -p {w}/$i/a/b/c && : > {w}/$i/a/b/c/f; i=$((i+1)); done"
+    ));
     let mut got = prefix.lines("seen", 200);
     got.sort();
     got.dedup();
@@ -49,18 +52,27 @@ fn copied_unpacked_and_moved_trees_are_complete() {
             fs::write(dir.join(format!("f{f}")), "content").unwrap();
         }
     }
-    prefix.table("t", "@W IN_CLOSE_WRITE,IN_MOVED_TO,type=file echo $@/$# >> @O/seen");
+    prefix.table(
+        "t",
+        "@W IN_CLOSE_WRITE,IN_MOVED_TO,type=file echo $@/$# >> @O/seen",
+    );
     let _daemon = prefix.start();
     let (w, s) = (prefix.watched(), source.clone());
     let (w, s) = (w.to_str().unwrap(), s.to_str().unwrap());
     sh(&format!("cp -r {s} {w}/copied"));
-    sh(&format!("mkdir {w}/unpacked && tar -C {s} -cf - . | tar -C {w}/unpacked -xf -"));
+    sh(&format!(
+        "mkdir {w}/unpacked && tar -C {s} -cf - . | tar -C {w}/unpacked -xf -"
+    ));
     sh(&format!("mv {s} {w}/moved"));
     let mut got = prefix.lines("seen", 120);
     let count = got.len();
     got.sort();
     got.dedup();
-    assert_eq!((got.len(), count), (120, 120), "40 files each by cp, tar and mv, each once");
+    assert_eq!(
+        (got.len(), count),
+        (120, 120),
+        "40 files each by cp, tar and mv, each once"
+    );
 }
 
 #[test]
@@ -117,7 +129,9 @@ fn hostile_names_arrive_as_they_are_and_never_run() {
     for form in ["direct", "bare", "double", "single", "subst"] {
         let path = prefix.path("out").join(form);
         let read = || fs::read(&path).unwrap_or_default();
-        prefix.wait(form, || read().iter().filter(|byte| **byte == 0).count() >= names.len());
+        prefix.wait(form, || {
+            read().iter().filter(|byte| **byte == 0).count() >= names.len()
+        });
         let mut got: Vec<Vec<u8>> = read()
             .split(|byte| *byte == 0)
             .filter(|name| !name.is_empty())
@@ -136,9 +150,42 @@ fn hostile_names_arrive_as_they_are_and_never_run() {
 fn hostile_names(count: usize, canary: &str) -> Vec<OsString> {
     let canary = canary.replace('/', "${HOME%%[!/]*}");
     let mut names: Vec<Vec<u8>> = [
-        "$(touch X)", "`touch X`", ";touch X;", "a b", "a\nb", "'", "\"", "\\", "-rf", "--", "*",
-        "?", "[a]", "~", "#", "!", "&", "|", "<", ">", "$HOME", "${IFS}", "a'b\"c", "$@", "$#",
-        "%s%n", "\t", " ", "  lead", "trail  ", "\n", "$'\\x41'", "{a,b}", "&&touch X", "=", "\x7f",
+        "$(touch X)",
+        "`touch X`",
+        ";touch X;",
+        "a b",
+        "a\nb",
+        "'",
+        "\"",
+        "\\",
+        "-rf",
+        "--",
+        "*",
+        "?",
+        "[a]",
+        "~",
+        "#",
+        "!",
+        "&",
+        "|",
+        "<",
+        ">",
+        "$HOME",
+        "${IFS}",
+        "a'b\"c",
+        "$@",
+        "$#",
+        "%s%n",
+        "\t",
+        " ",
+        "  lead",
+        "trail  ",
+        "\n",
+        "$'\\x41'",
+        "{a,b}",
+        "&&touch X",
+        "=",
+        "\x7f",
     ]
     .iter()
     .map(|name| name.replace('X', &canary).replace('/', "_").into_bytes())
@@ -166,8 +213,14 @@ fn hostile_names(count: usize, canary: &str) -> Vec<OsString> {
 #[test]
 fn the_same_path_may_stand_in_many_lines_and_tables() {
     let prefix = Prefix::new();
-    prefix.table("one", "@W IN_CREATE echo one $# >> @O/seen\n@W IN_DELETE echo two $# >> @O/seen\n");
-    prefix.table("two", "@W/ IN_CREATE,recursive=false echo three $# >> @O/seen\n");
+    prefix.table(
+        "one",
+        "@W IN_CREATE echo one $# >> @O/seen\n@W IN_DELETE echo two $# >> @O/seen\n",
+    );
+    prefix.table(
+        "two",
+        "@W/ IN_CREATE,recursive=false echo three $# >> @O/seen\n",
+    );
     let _daemon = prefix.start();
     touch(prefix.watched().join("f"));
     prefix.lines("seen", 2);
@@ -180,7 +233,10 @@ fn the_same_path_may_stand_in_many_lines_and_tables() {
 #[test]
 fn a_bad_line_loses_only_itself_and_is_named() {
     let prefix = Prefix::new();
-    prefix.table("bad", "@W IN_CRAETE echo x\nrelative IN_CREATE echo x\n@W IN_CREATE echo good $# >> @O/seen\n");
+    prefix.table(
+        "bad",
+        "@W IN_CRAETE echo x\nrelative IN_CREATE echo x\n@W IN_CREATE echo good $# >> @O/seen\n",
+    );
     let daemon = prefix.start();
     touch(prefix.watched().join("f"));
     assert_eq!(prefix.lines("seen", 1), ["good f"]);
@@ -204,7 +260,10 @@ fn a_table_change_touches_no_other_tables_work() {
             _ => fs::remove_file(prefix.path("tables/other")).unwrap(),
         }
         // The table itself is touched, too: its unchanged line goes on.
-        prefix.table("steady", &format!("# {i}\n@W IN_CREATE,recursive=false echo $# >> @O/seen"));
+        prefix.table(
+            "steady",
+            &format!("# {i}\n@W IN_CREATE,recursive=false echo $# >> @O/seen"),
+        );
     }
     let mut got = prefix.lines("seen", 200);
     got.sort();
@@ -220,13 +279,19 @@ fn at_most_max_jobs_at_once_and_none_lost() {
     // Says how many run beside it, and waits to be let go.
     let out = prefix.path("out");
     let o = out.display();
-    let text = format!(
-        "#!/bin/sh\necho start >> {o}/started\nread x < {o}/gate\necho $1 >> {o}/done\n"
-    );
+    let text =
+        format!("#!/bin/sh\necho start >> {o}/started\nread x < {o}/gate\necho $1 >> {o}/done\n");
     fs::write(&script, text).unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    nix::unistd::mkfifo(&out.join("gate"), nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
-    prefix.table("t", &format!("@W IN_CREATE,recursive=false {} $#", script.display()));
+    nix::unistd::mkfifo(
+        &out.join("gate"),
+        nix::sys::stat::Mode::from_bits_truncate(0o666),
+    )
+    .unwrap();
+    prefix.table(
+        "t",
+        &format!("@W IN_CREATE,recursive=false {} $#", script.display()),
+    );
     let daemon = prefix.start();
     for i in 0..20 {
         touch(prefix.watched().join(format!("f{i:02}")));
@@ -234,7 +299,11 @@ fn at_most_max_jobs_at_once_and_none_lost() {
     prefix.lines("started", 3);
     let worker = daemon.workers()[0];
     assert_eq!(children(worker).len(), 3);
-    let mut gate = fs::OpenOptions::new().read(true).write(true).open(out.join("gate")).unwrap();
+    let mut gate = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(out.join("gate"))
+        .unwrap();
     use std::io::Write;
     for done in 1..=20 {
         gate.write_all(b"go\n").unwrap();
@@ -248,14 +317,20 @@ fn at_most_max_jobs_at_once_and_none_lost() {
 #[test]
 fn output_and_exit_status_are_in_the_log() {
     let prefix = Prefix::new();
-    prefix.table("t", "@W IN_CREATE,recursive=false echo hello; echo $# >&2; exit 3");
+    prefix.table(
+        "t",
+        "@W IN_CREATE,recursive=false echo hello; echo $# >&2; exit 3",
+    );
     let daemon = prefix.start();
     touch(prefix.watched().join("a\x1b[31mb"));
     daemon.wait_log("CMDOUT (hello)");
     daemon.wait_log("exited with 3");
     daemon.wait_log("(system::t) CMD (");
     let log = prefix.log();
-    assert!(!log.contains('\x1b'), "a name's control characters are escaped: {log}");
+    assert!(
+        !log.contains('\x1b'),
+        "a name's control characters are escaped: {log}"
+    );
     assert!(log.contains("EVENT (IN_CREATE)"), "{log}");
 }
 
@@ -283,7 +358,9 @@ fn a_killed_worker_is_back_and_works() {
     let daemon = prefix.start();
     let first = daemon.workers()[0];
     kill(first, Signal::SIGKILL).unwrap();
-    prefix.wait("a new worker", || daemon.workers().iter().any(|pid| *pid != first));
+    prefix.wait("a new worker", || {
+        daemon.workers().iter().any(|pid| *pid != first)
+    });
     daemon.wait_watching(&prefix.watched());
     touch(prefix.watched().join("f"));
     assert_eq!(prefix.lines("seen", 1), ["f"]);
@@ -314,7 +391,11 @@ fn sigterm_ends_cleanly_and_leaves_no_process() {
 fn work_that_waits_at_a_stop_is_done_at_the_next_start() {
     let prefix = Prefix::with("max_jobs = 1\nstop_grace = 1s\nstop_kill = true");
     let out = prefix.path("out");
-    nix::unistd::mkfifo(&out.join("gate"), nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+    nix::unistd::mkfifo(
+        &out.join("gate"),
+        nix::sys::stat::Mode::from_bits_truncate(0o666),
+    )
+    .unwrap();
     prefix.table("t", "@W IN_CREATE,recursive=false echo start >> @O/started; read x < @O/gate; echo $# >> @O/done");
     let daemon = prefix.start();
     for i in 0..5 {
@@ -324,20 +405,31 @@ fn work_that_waits_at_a_stop_is_done_at_the_next_start() {
     assert_eq!(daemon.stop(), Some(0));
     let _daemon = prefix.start();
     use std::io::Write;
-    let mut gate = fs::OpenOptions::new().read(true).write(true).open(out.join("gate")).unwrap();
+    let mut gate = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(out.join("gate"))
+        .unwrap();
     for done in 1..=4 {
         gate.write_all(b"go\n").unwrap();
         prefix.lines("done", done);
     }
     let mut got = prefix.lines("done", 4);
     got.sort();
-    assert_eq!(got, ["f1", "f2", "f3", "f4"], "f0 was running and was killed; the rest waited");
+    assert_eq!(
+        got,
+        ["f1", "f2", "f3", "f4"],
+        "f0 was running and was killed; the rest waited"
+    );
 }
 
 #[test]
 fn no_zombies_and_no_leaked_descriptors() {
     let prefix = Prefix::new();
-    prefix.table("t", "@W IN_CREATE,recursive=false,output=log echo $# >> @O/seen; echo out");
+    prefix.table(
+        "t",
+        "@W IN_CREATE,recursive=false,output=log echo $# >> @O/seen; echo out",
+    );
     let daemon = prefix.start();
     let worker = daemon.workers()[0];
     let open = || fs::read_dir(format!("/proc/{worker}/fd")).unwrap().count();
@@ -349,6 +441,95 @@ fn no_zombies_and_no_leaked_descriptors() {
         touch(prefix.watched().join(format!("f{i}")));
     }
     prefix.lines("seen", 1001);
-    prefix.wait("no child, not even a zombie", || children(worker).is_empty());
+    prefix.wait("no child, not even a zombie", || {
+        children(worker).is_empty()
+    });
     prefix.wait("as many descriptors as before", || open() <= before);
+}
+
+#[test]
+fn the_log_of_a_running_daemon_survives_syslogd() {
+    use log_support::rsyslogd::Rsyslogd;
+    let prefix = Prefix::with("log = syslog\nsyslog_socket = @P/log.sock");
+    prefix.table(
+        "t",
+        "@W IN_CREATE,recursive=false echo $# >> @O/seen; echo out of $#",
+    );
+    let Some(first) = Rsyslogd::start(&prefix.path("")) else {
+        return eprintln!("left out: rsyslogd is not installed");
+    };
+    let messages = || fs::read_to_string(prefix.path("messages")).unwrap_or_default();
+    let wait = |text: &str| prefix.wait(text, || messages().contains(text));
+    let _daemon = prefix.spawn(common::INCROND);
+    wait("ready to process filesystem events");
+    first.kill();
+    touch(prefix.watched().join("a"));
+    prefix.lines("seen", 1);
+    let _second = Rsyslogd::start(&prefix.path("")).unwrap();
+    // Nothing happens any more: the log comes back by itself.
+    wait("CMDOUT (out of a)");
+    assert!(messages().contains("(system::t) CMD ("), "{}", messages());
+}
+
+#[test]
+fn tables_of_rubbish_lose_only_themselves_and_are_named() {
+    let prefix = Prefix::new();
+    let tables = prefix.path("tables");
+    let good = prefix.fill("@W IN_CREATE,recursive=false echo $0 $# >> @O/seen\n");
+    let mixed = |rubbish: &[u8]| {
+        let mut bytes = rubbish.to_vec();
+        bytes.extend_from_slice(b"\n");
+        bytes.extend_from_slice(good.as_bytes());
+        bytes
+    };
+    let rubbish: [(&str, Vec<u8>); 6] = [
+        ("nuls", vec![0; 4096]),
+        (
+            "long",
+            [b"/tmp IN_CREATE ".to_vec(), vec![b'x'; 1 << 19]].concat(),
+        ),
+        ("latin1", b"/tmp IN_CR\xc9ATE,key=\xff true".to_vec()),
+        (
+            "binary",
+            (0..=255u8)
+                .filter(|b| *b != b'\n')
+                .cycle()
+                .take(5000)
+                .collect(),
+        ),
+        ("nomask", b"/tmp".to_vec()),
+        ("nocommand", b"/tmp IN_CREATE   ".to_vec()),
+    ];
+    for (name, bytes) in &rubbish {
+        fs::write(tables.join(name), mixed(bytes)).unwrap();
+    }
+    fs::write(tables.join("huge"), vec![b'#'; 2 << 20]).unwrap();
+    fs::create_dir(tables.join("directory")).unwrap();
+    nix::unistd::mkfifo(
+        &tables.join("fifo"),
+        nix::sys::stat::Mode::from_bits_truncate(0o600),
+    )
+    .unwrap();
+    std::os::unix::fs::symlink("/nonexistent", tables.join("dangling")).unwrap();
+    fs::write(tables.join("open"), &good).unwrap();
+    fs::set_permissions(tables.join("open"), fs::Permissions::from_mode(0o666)).unwrap();
+    let daemon = prefix.start();
+    touch(prefix.watched().join("f"));
+    prefix.lines("seen", rubbish.len());
+    for (name, _) in &rubbish {
+        daemon.wait_log(&format!("tables/{name}:1:"));
+    }
+    for name in ["huge", "fifo", "dangling", "open"] {
+        prefix.wait(name, || {
+            prefix.log().lines().any(|line| {
+                line.contains("error") && line.contains(name)
+                    || line.contains("warn") && line.contains(name)
+            })
+        });
+    }
+    assert_eq!(
+        prefix.out("seen").lines().count(),
+        rubbish.len(),
+        "none of the refused ran"
+    );
 }

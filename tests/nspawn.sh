@@ -35,7 +35,7 @@ make_base() {
 	[ -d "$BASE" ] && return
 	rm -rf "$BASE.tmp"
 	echo "making $BASE (once)"
-	debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,procps,incron \
+	debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,procps,libpam-systemd,incron \
 		"$SUITE" "$BASE.tmp" >"$WORK/debootstrap.log" 2>&1 || {
 		rm -rf "$BASE.tmp"
 		skip "debootstrap failed, see $WORK/debootstrap.log"
@@ -167,6 +167,8 @@ prepare() {
 }
 
 before_upgrade() {
+	# Its service is "started" before it is ready; the second time is the restart.
+	await 10 inside sh -c '[ $(journalctl -u incron | grep -c "ready to process") -ge 2 ]'
 	promise "Debian's incron serves alice" runs alice old1
 	promise "Debian's incron serves the system's table" runs root old1
 	tables=$(inside sh -c 'cat /var/spool/incron/* /etc/incron.d/* /etc/incron.allow')
@@ -261,9 +263,29 @@ killed() {
 another() { local now; now=$(workers "$1") && [ -n "$now" ] && [ "$now" != "$2" ]; }
 another_main() { inside systemctl is-active -q incron && workers alice >/dev/null; }
 
+# --- one user's own systemd --------------------------------------------------
+
+personal() {
+	local uid
+	uid=$(inside id -u carol)
+	as carol 'mkdir -p .config/incron
+		echo "$HOME/in IN_CLOSE_WRITE id -un > $HOME/out/\$#" > .config/incron/mine.incron'
+	inside systemctl start "user@$uid.service"
+	carol() { as carol "XDG_RUNTIME_DIR=/run/user/$uid $*"; }
+	promise "carol, who is not allowed, starts one of her own" carol systemctl --user start incron
+	promise "and it serves her" runs carol own1
+	promise "and reloads" carol systemctl --user reload incron
+	promise "and serves her still" runs carol own2
+	promise "and stops" carol systemctl --user stop incron
+}
+
 # --- removal, and a first installation -------------------------------------
 
 removal() {
+	promise "the package installs over itself" inside sh -c 'dpkg -i /root/incron.deb </dev/null'
+	promise "and alice is served" runs alice again
+	promise "nothing of Debian's overrides is left" \
+		not inside sh -c 'dpkg-statoverride --list "*incron*"'
 	promise "the package is removed" inside dpkg -r incron
 	promise "nothing of it runs" not inside pgrep -x incrond
 	promise "the tables are kept" inside test -s /var/spool/incron/alice
@@ -291,6 +313,7 @@ if boot; then
 	users
 	lifecycle
 	killed
+	personal
 	removal
 else
 	failed=1

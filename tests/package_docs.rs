@@ -116,16 +116,20 @@ fn defaults(text: &str) -> Vec<String> {
         .collect()
 }
 
+fn read_conf(text: &str) -> incron::config::Parsed {
+    incron::config::parse(Path::new("etc/incron.conf"), text.as_bytes())
+}
+
 #[test]
 fn the_shipped_configuration_is_the_default() {
     let text = file("etc/incron.conf");
-    let parsed = incron::config::parse(Path::new("etc/incron.conf"), text.as_bytes());
+    let parsed = read_conf(&text);
     assert_eq!((parsed.errors, parsed.warnings), (vec![], vec![]));
     assert_eq!(parsed.config, Config::default());
 
     let shown = defaults(&text);
-    assert!(shown.len() > 12, "{shown:?}");
-    let parsed = incron::config::parse(Path::new("uncommented"), shown.join("\n").as_bytes());
+    assert!(shown.len() >= 18, "every key is shown: {shown:?}");
+    let parsed = read_conf(&shown.join("\n"));
     assert_eq!(parsed.errors, [], "a default that is shown is no value");
     let unknown: Vec<_> = parsed
         .warnings

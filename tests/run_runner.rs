@@ -93,13 +93,9 @@ fn a_timeout_ends_the_whole_group_and_kill_ends_what_ignores_term() {
 #[test]
 fn a_process_that_left_its_group_or_stopped_is_ended_all_the_same() {
     let mut the = Loop::new();
-    // perl can change its group before the sleep; the shell cannot.
-    let text = "setpgrp(0, getppid()); $| = 1; print \"ready\\n\"; sleep 1000";
-    let mut moved = job([
-        "perl",
-        "-e",
-        &text.replace("getppid()", "getpgrp(getppid())"),
-    ]);
+    // perl can join another group of its session, ours; the shell cannot.
+    let text = "setpgrp(0, getpgrp(getppid())) or die; $| = 1; print \"ready\\n\"; sleep 1000";
+    let mut moved = job(["perl", "-e", text]);
     moved.kill_after = Duration::from_secs(60);
     let run = the.start(&moved).unwrap();
     the.until(|the| !the.lines(run).is_empty());
@@ -259,10 +255,38 @@ fn output_goes_where_the_table_says() {
     discarded.output = Output::Discard;
     let done = the.run(&discarded);
     assert_eq!((done.outcome, done.lines.len()), (Outcome::Exited(4), 0));
-    let mut bad = sh("echo x");
-    bad.output = Output::File(dir.path().to_owned());
-    let error = the.start(&bad).unwrap_err();
-    assert!(error.to_string().contains("output=") && error.to_string().contains("directory"));
+    // Whoever opens it, root's worker or the command's own user: what is no
+    // regular file is refused, and a link is not followed.
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = |name: &str| dir.path().join(name);
+    nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::set_permissions(path("fifo"), fs::Permissions::from_mode(0o666)).unwrap();
+    std::os::unix::fs::symlink(&log, path("link")).unwrap();
+    let nobody = Identity {
+        uid: 65534,
+        gid: 65534,
+        groups: vec![],
+    };
+    for identity in [None, root().then_some(nobody)] {
+        for name in [
+            dir.path().to_owned(),
+            path("fifo"),
+            path("link"),
+            "relative".into(),
+        ] {
+            let mut bad = sh("echo x");
+            bad.identity = identity.clone();
+            bad.output = Output::File(name.clone());
+            let error = the.start(&bad).unwrap_err();
+            let expected = format!("cannot run /bin/sh: output={}: it is ", name.display());
+            let says = error.to_string();
+            assert!(
+                says.starts_with(&expected) || says.ends_with("directory"),
+                "{says}"
+            );
+        }
+    }
+    assert_eq!(fs::read_to_string(&log).unwrap(), "out\nerr\nout\nerr\n");
 }
 
 #[test]
@@ -305,6 +329,19 @@ fn a_line_of_another_user_runs_as_that_user() {
     nobody.output = Output::File("/root/incron-test-output".into());
     let error = the.start(&nobody).unwrap_err();
     assert!(error.to_string().contains("Permission denied"), "{error}");
+    // user=root is held to the rules for root.
+    let mut rooted = nobody.clone();
+    rooted.identity = Some(Identity {
+        uid: 0,
+        gid: 0,
+        groups: vec![],
+    });
+    rooted.output = Output::File(dir.path().join("any"));
+    let error = the.start(&rooted).unwrap_err();
+    assert!(
+        error.to_string().contains("writable by everybody"),
+        "{error}"
+    );
     nobody.output = Output::Log;
     nobody.cwd = Some("/root".into());
     let error = the.start(&nobody).unwrap_err();
@@ -374,13 +411,16 @@ fn starved_of_descriptors() {
     while let Ok(file) = fs::File::open("/dev/null") {
         hogs.push(file);
     }
+    // A place for the process is always kept; its output has no pipe.
+    let done = the.run(&sh("echo unheard; exit 5"));
+    assert_eq!((done.outcome, done.lines.len()), (Outcome::Exited(5), 0));
+    // The second at once has none.
+    let run = the.start(&job(["sleep", "1000"])).unwrap();
     let error = the.start(&job(["true"])).unwrap_err();
     assert!(error.to_string().contains("RLIMIT_NOFILE"), "{error}");
     assert!(StartError::of(&error).unwrap().is_temporary());
-    // One descriptor is enough for the process; its output has no pipe.
-    hogs.pop();
-    let done = the.run(&sh("echo unheard; exit 5"));
-    assert_eq!((done.outcome, done.lines.len()), (Outcome::Exited(5), 0));
+    the.kill(run);
+    the.wait_for(run);
 }
 
 proptest! {

@@ -21,6 +21,7 @@ fn event(name: &str, mask: Mask) -> Event {
         time: SystemTime::UNIX_EPOCH,
         origin: Origin::Kernel,
         actor: None,
+        seq: 1,
         labels: None,
     }
 }

@@ -136,6 +136,7 @@ impl Seen {
             time: SystemTime::UNIX_EPOCH + Duration::from_nanos(number),
             origin: Origin::Kernel,
             actor: None,
+            seq: 1,
             labels: None,
         };
         let looped = self.scheduler.counters(LineId(line)).looped;

@@ -156,6 +156,7 @@ fn event(watch: &[u8], name: &[u8]) -> Event {
         time: SystemTime::UNIX_EPOCH,
         origin: Origin::Kernel,
         actor: None,
+        seq: 1,
         labels: None,
     }
 }
@@ -169,7 +170,6 @@ fn run(line: &Line, event: &Event, shell: &str, locale: &str, cwd: &std::path::P
         table: "t",
         line: 1,
         key: "k",
-        seq: 1,
     };
     event.variables(&context, &mut variables);
     Command::new(&invocation.argv[0])

@@ -51,8 +51,25 @@ fn half_a_table_is_never_loaded() {
     wait_lines(&prefix, "system", 2);
     file.write_all(prefix.fill(ONE).as_bytes()).unwrap();
     assert!(!prefix.log().contains("slow"), "{}", prefix.log());
+    // Neither its owner's or mode's change, nor a reload, makes it whole.
+    fs::set_permissions(prefix.path("tables/slow"), PermissionsExt::from_mode(0o600)).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_log("system table b changed, reloading");
+    assert!(!prefix.log().contains("slow"), "{}", prefix.log());
     drop(file);
     wait_lines(&prefix, "system", 4);
+
+    // Written anew, however slowly: never half of it. (The old one is served
+    // until then, unless its removal is seen before the new one is begun.)
+    fs::remove_file(prefix.path("tables/slow")).unwrap();
+    let mut file = File::create(prefix.path("tables/slow")).unwrap();
+    file.write_all(prefix.fill(ONE).as_bytes()).unwrap();
+    prefix.table("c", TWO);
+    daemon.wait_log("system table c created, loading");
+    assert!(matches!(lines(&prefix, "system"), 4 | 6));
+    file.write_all(prefix.fill(TWO).as_bytes()).unwrap();
+    drop(file);
+    wait_lines(&prefix, "system", 7);
     drop(daemon);
 }
 

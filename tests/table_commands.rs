@@ -48,7 +48,6 @@ impl Programs {
             table: "t",
             line: 1,
             key: "k",
-            seq: 1,
         };
         event.variables(&context, &mut variables);
         let path = format!("{}:/usr/bin:/bin", self.dir.path().display());
@@ -77,6 +76,7 @@ fn event(watch: &str, name: &str, mask: Mask) -> Event {
         time: SystemTime::UNIX_EPOCH,
         origin: Origin::Kernel,
         actor: None,
+        seq: 1,
         labels: None,
     }
 }
@@ -138,6 +138,36 @@ fn published_lines() {
         "`x`",
         "handle </w/`x`>\n",
     );
+}
+
+#[test]
+fn keywords_in_substitutions() {
+    check(
+        "handle \"$(echo case)\" \"$(echo esac; echo $#)\"",
+        "/w",
+        "ab",
+        "handle <case> <esac\nab>\n",
+    );
+    let text = "handle \"$(if true; then case $# in (x) ;; *) echo $# ;; esac; fi)\"";
+    check(text, "/w", "a  b", "handle <a  b>\n");
+}
+
+/// What authors wrap in a shell of their own works for any name, and is no code there.
+#[test]
+fn shells_in_commands() {
+    let name = "a  b'\"$(x);`y`";
+    let expected = format!("handle </w/{name}> <-v>\n");
+    for text in [
+        "bash -c \"handle $@/$# -v\"",
+        "/bin/sh -c 'handle $@/$# -v'",
+        "sh -c 'handle \"$@/$#\" -v && true'",
+        "bash -ec \"handle '$@/$#' -v\"",
+        "sh -c \"f=$#; handle \\\"$@/\\$f\\\" -v\"",
+        "sh -c 'handle \"$(printf %s $@/$#)\" $$0' -v",
+    ] {
+        check(text, "/w", name, &expected);
+        assert_eq!(warnings(&format!("/w 8 {text}")).len(), 1, "{text}");
+    }
 }
 
 #[test]
@@ -305,5 +335,48 @@ fn explanations_say_what_runs() {
         "0.5.10 has no shell",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
+    }
+}
+
+/// The manual page names every field of the JSON and every variable.
+#[test]
+fn the_manual_has_every_field() {
+    let manual = include_str!("../man/incron-events.7");
+    let mut full = event("/w", "x", Mask::CREATE);
+    full.old_path = Some("/o".into());
+    full.actor = Some(Rc::new(incron::event::Actor {
+        pid: 1,
+        uid: Some(0),
+        exe: Some("/bin/x".into()),
+    }));
+    full.labels = Some(Rc::new([("id".to_string(), "v".to_string())].into()));
+    let context = EventContext {
+        host: "h",
+        table: "t",
+        line: 1,
+        key: "k",
+    };
+    let json: serde_json::Value = serde_json::from_str(&full.to_json(&context)).expect("an object");
+    for field in json.as_object().expect("an object").keys() {
+        assert!(manual.contains(&format!(".It Li {field}\n")), "{field}");
+    }
+    for field in ["pid", "uid", "exe"] {
+        assert!(manual.contains(&format!(".Li {field}")), "{field}");
+    }
+    let mut variables = Vec::new();
+    full.variables(&context, &mut variables);
+    for (name, _) in variables {
+        let name = name.into_string().expect("ASCII");
+        let name = if name.starts_with("INCRON_LABEL_") {
+            "INCRON_LABEL_ Ns Ar NAME"
+        } else {
+            &name
+        };
+        assert!(manual.contains(&format!(".It Ev {name}\n")), "{name}");
+    }
+    for word in incron::table::event_words() {
+        // Flags are options of a line: the other page has them.
+        let table = include_str!("../man/incrontab.5");
+        assert!(manual.contains(word) || table.contains(word), "{word}");
     }
 }

@@ -48,6 +48,7 @@ fn each_option() {
     assert_eq!(options("source=poll,poll=1m").poll, Some(s(60)));
     assert_eq!(options("settle=200ms").settle, Duration::from_millis(200));
     assert_eq!(options("settle=2s,max-wait=1m").max_wait, Some(s(60)));
+    assert_eq!(options("batch=100,max-wait=5s").max_wait, Some(s(5)));
     assert_eq!(options("batch=5s").batch, Some(Batch::Time(s(5))));
     assert_eq!(options("batch=100").batch, Some(Batch::Count(100)));
     assert_eq!(options("busy=queue").busy, Busy::Queue);

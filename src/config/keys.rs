@@ -70,3 +70,41 @@ pub(super) fn nearest(word: &str) -> Option<&'static str> {
         .filter(|(distance, name)| *distance <= name.len() / 3)
         .map(|(_, name)| name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manual_has_every_key_and_no_other() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/man/incron.conf.5");
+        let text = std::fs::read_to_string(path).unwrap();
+        let documented: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(".It Cm "))
+            .collect();
+        let known: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+        assert_eq!(documented, known);
+        for key in KEYS {
+            let about = text
+                .split(&format!(".It Cm {}\n", key.name))
+                .nth(1)
+                .unwrap();
+            let about = about.split(".It Cm").next().unwrap();
+            assert_eq!(
+                about.contains("Without effect in this version"),
+                key.later,
+                "{}",
+                key.name
+            );
+            assert!(about.contains("Default"), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn near_misses_are_recognised() {
+        assert_eq!(nearest("lockfile-dir"), Some("lockfile_dir"));
+        assert_eq!(nearest("Editor"), Some("editor"));
+        assert_eq!(nearest("xyzzy"), None);
+    }
+}

@@ -188,7 +188,7 @@ impl Config {
                 });
             }
         };
-        let parsed = parse(file, &text, base);
+        let parsed = parse::parse_over(base, file, &text);
         if parsed.errors.is_empty() {
             Ok((parsed.config, parsed.warnings))
         } else {

@@ -16,12 +16,17 @@ pub struct Parsed {
     pub warnings: Vec<Problem>,
 }
 
-/// Parses the text of `file`, which it does not read, over the values of `base`.
+/// Parses the text of `file`, which it does not read, over the defaults.
 ///
 /// An unknown key is a warning, so that one file serves two versions; a value
 /// that cannot be used is an error, because running with another one than the
 /// administrator wrote would be a surprise.
-pub fn parse(file: &Path, text: &[u8], base: Config) -> Parsed {
+pub fn parse(file: &Path, text: &[u8]) -> Parsed {
+    parse_over(Config::default(), file, text)
+}
+
+/// The same over other values than the defaults.
+pub(super) fn parse_over(base: Config, file: &Path, text: &[u8]) -> Parsed {
     let mut parsed = Parsed {
         config: base,
         errors: Vec::new(),
@@ -111,11 +116,7 @@ mod tests {
     use std::path::PathBuf;
 
     fn read(text: &str) -> Parsed {
-        parse(
-            Path::new("/etc/incron.conf"),
-            text.as_bytes(),
-            Config::default(),
-        )
+        parse(Path::new("/etc/incron.conf"), text.as_bytes())
     }
 
     #[test]
@@ -174,6 +175,6 @@ mod tests {
 
     #[test]
     fn no_bytes_upset_it() {
-        proptest::proptest!(|(text: Vec<u8>)| { parse(Path::new("x"), &text, Config::default()); });
+        proptest::proptest!(|(text: Vec<u8>)| { parse(Path::new("x"), &text); });
     }
 }

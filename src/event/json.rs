@@ -30,8 +30,6 @@ pub struct EventContext<'a> {
     pub line: u32,
     /// The line's key; the table's name where it has none.
     pub key: &'a str,
-    /// Grows by one with each event of a worker.
-    pub seq: u64,
 }
 
 /// What [`Event::from_json`] reads.
@@ -43,7 +41,6 @@ pub struct Recorded {
     pub table: String,
     pub line: u32,
     pub key: String,
-    pub seq: u64,
 }
 
 /// Why a text is not an event.
@@ -88,7 +85,7 @@ impl Event {
             write_labels(json, labels);
         }
         string(json, "origin", self.origin.text());
-        number(json, "seq", context.seq);
+        number(json, "seq", self.seq);
         json.push('}');
     }
 
@@ -127,6 +124,7 @@ impl Event {
                 .map(ActorFields::actor)
                 .transpose()?
                 .map(Rc::new),
+            seq: fields.seq,
             labels: fields.labels.map(Rc::new),
         };
         Ok(Recorded {
@@ -135,7 +133,6 @@ impl Event {
             table: fields.table.into_owned(),
             line: fields.line,
             key: fields.key.into_owned(),
-            seq: fields.seq,
         })
     }
 }
@@ -234,6 +231,12 @@ fn bytes(json: &mut String, name: &str, raw: &str, value: &[u8]) {
 /// A JSON string: quotes, backslashes and control characters escaped.
 fn push_string(json: &mut String, text: &str) {
     json.push('"');
+    let special = |b: u8| b < 0x20 || matches!(b, b'"' | b'\\' | 0x7f);
+    if !text.bytes().any(special) {
+        json.push_str(text);
+        json.push('"');
+        return;
+    }
     let mut start = 0;
     for (i, byte) in text.bytes().enumerate() {
         let escape = match byte {
@@ -330,7 +333,6 @@ impl Recorded {
             table: &self.table,
             line: self.line,
             key: &self.key,
-            seq: self.seq,
         }
     }
 }

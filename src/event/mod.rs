@@ -53,6 +53,8 @@ pub struct Event {
     pub origin: Origin,
     /// Who did it, where that is known.
     pub actor: Option<Rc<Actor>>,
+    /// Grows by one with each event of a worker; lines share an event and its number.
+    pub seq: u64,
     /// Labels of the provider that named the path.
     pub labels: Option<Rc<BTreeMap<String, String>>>,
 }

@@ -78,6 +78,8 @@ impl Session<'_> {
         let Err(error) = result else { return result };
         match scratch.read() {
             Left::Text(text) if text == start || text.is_empty() => Err(error),
+            // Whatever it is now, it may hold what was typed; unless it is gone.
+            Left::Unfit(_) if scratch.file().symlink_metadata().is_err() => Err(error),
             _ => {
                 scratch.keep();
                 let file = scratch.file().display();
@@ -100,7 +102,7 @@ impl Session<'_> {
             }
             let verdict = match scratch.read() {
                 Left::Unfit(why) => {
-                    self.again(&format!("The edited file cannot be used: {why}."))?
+                    self.again(&format!("the edited file cannot be used: {why}"))?
                 }
                 Left::Text(text) if text == start => Verdict::Done(Outcome::Unchanged),
                 Left::Text(text) if text.is_empty() => self.emptied(before)?,
@@ -134,22 +136,22 @@ impl Session<'_> {
             self.prompt.say(checked.rendered.trim_end());
         }
         if checked.errors > 0 {
-            return self.again("The table has errors and is not installed.");
+            return self.again("it has errors");
         }
         self.unless_changed(before)?;
-        match self.tables.install(text) {
-            Ok(_) => Ok(Verdict::Done(Outcome::Updated)),
-            Err(Error::BadTable(_)) => self.again("incrond found errors in the table."),
-            Err(error) => Err(error),
+        if let Some(warning) = self.tables.install(text)?.warning() {
+            self.prompt.say(&warning);
         }
+        Ok(Verdict::Done(Outcome::Updated))
     }
 
-    fn again(&mut self, problem: &str) -> Result<Verdict, Error> {
-        self.prompt.say(problem);
+    fn again(&mut self, reason: &str) -> Result<Verdict, Error> {
+        self.prompt
+            .say(&format!("The table is not installed: {reason}."));
         if self.prompt.yes("Edit again?", Default::Yes) {
             return Ok(Verdict::Again);
         }
-        Err(Error::GivenUp(problem.trim_end_matches('.').into()))
+        Err(Error::GivenUp(reason.to_owned()))
     }
 
     /// Asks when the table is no longer what the session began with.
@@ -162,9 +164,7 @@ impl Session<'_> {
         if self.prompt.yes("Overwrite that change?", Default::No) {
             return Ok(());
         }
-        Err(Error::GivenUp(
-            "the table was changed by someone else meanwhile".into(),
-        ))
+        Err(Error::GivenUp("someone else changed it meanwhile".into()))
     }
 }
 

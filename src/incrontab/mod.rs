@@ -223,12 +223,9 @@ fn install(
     Ok(Exit::Success)
 }
 
-/// The daemon may know of errors that the table alone does not show.
 fn mind(loaded: Loaded) {
-    if let Some(errors @ 1..) = loaded.errors {
-        say(&format!(
-            "incrontab: warning: {errors} line(s) cannot be served; see incrond's log"
-        ));
+    if let Some(warning) = loaded.warning() {
+        say(&warning);
     }
 }
 

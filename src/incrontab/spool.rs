@@ -71,18 +71,8 @@ impl<'a> Spool<'a> {
     /// # Errors
     /// The file is none that the daemon would serve, or cannot be read.
     pub fn get(&self) -> Result<Option<Vec<u8>>, Error> {
-        let mut owners = vec![0];
-        owners.extend(
-            User::from_name(self.owner)
-                .ok()
-                .flatten()
-                .map(|user| user.uid.as_raw()),
-        );
-        let rule = Rule {
-            owners,
-            one_name: true,
-            links: false,
-        };
+        let account = User::from_name(self.owner).ok().flatten();
+        let rule = Rule::spool(account.map_or(0, |user| user.uid.as_raw()));
         let opened = match tables::open(self.dir(), OsStr::new(self.owner), &rule) {
             Ok(opened) => opened,
             Err(Refusal::Missing) => return Ok(None),

@@ -19,6 +19,21 @@ pub struct Loaded {
     pub errors: Option<u32>,
 }
 
+impl Loaded {
+    /// The daemon may know of errors that the table alone does not show.
+    pub fn warning(&self) -> Option<String> {
+        let errors = self.errors.filter(|&errors| errors > 0)?;
+        let lines = if errors == 1 {
+            "1 line".into()
+        } else {
+            format!("{errors} lines")
+        };
+        Some(format!(
+            "incrontab: warning: {lines} of the table cannot be served; see incrond's log"
+        ))
+    }
+}
+
 /// One user's table, wherever it is.
 pub trait Tables {
     /// The table; None where there is none.

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixDatagram;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use super::outbox::{Sent, Sink};
-use super::syslog::Socket;
+use super::syslog::{Socket, is_too_long};
 use super::{LogSettings, Message, escape};
 use crate::sys::memory;
 
@@ -57,7 +57,7 @@ impl Sink for Journal {
     fn send(&mut self, packet: &[u8]) -> Sent {
         match self.socket.send(|socket| send(socket, packet)) {
             Ok(_) => Sent::Done,
-            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => Sent::Never,
+            Err(error) if is_too_long(&error) => Sent::Never,
             Err(_) => Sent::Later,
         }
     }
@@ -66,8 +66,9 @@ impl Sink for Journal {
 /// A packet that no datagram holds goes as a sealed file in memory.
 fn send(socket: &UnixDatagram, packet: &[u8]) -> io::Result<usize> {
     match socket.send(packet) {
-        Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
-            let file = memory::sealed(packet)?;
+        Err(error) if is_too_long(&error) => {
+            // Without such a file it stays too long: it must not hold up the others.
+            let file = memory::sealed(packet).map_err(|_| error)?;
             let descriptors = [file.as_raw_fd()];
             let rights = [ControlMessage::ScmRights(&descriptors)];
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;

@@ -20,6 +20,7 @@ mod syslog;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ::log::kv::{self, Key, Value, VisitSource};
 use ::log::{Level, LevelFilter, Log, Metadata, Record};
@@ -117,6 +118,16 @@ pub fn init(settings: &LogSettings) -> Result<(), Error> {
         old.flush();
     }
     Ok(())
+}
+
+/// How long a loop waits before it asks [`behind`] again.
+pub const RETRY: Duration = Duration::from_secs(1);
+
+/// Tries to write what waits for a log that was away, without blocking; true
+/// while something still waits. A loop asks at each turn, so that messages do
+/// not wait for the next one.
+pub fn behind() -> bool {
+    LOGGER.outbox().as_mut().is_some_and(Outbox::behind)
 }
 
 /// The one logger of a program.

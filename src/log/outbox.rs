@@ -74,6 +74,11 @@ impl Outbox {
         }
     }
 
+    /// Tries to write what waits, without blocking; true while something still does.
+    pub(super) fn behind(&mut self) -> bool {
+        !self.send_waiting()
+    }
+
     fn keep(&mut self, packet: Vec<u8>) {
         if self.waiting.len() >= MAX_WAITING || self.bytes + packet.len() > MAX_BYTES {
             self.lost += 1;

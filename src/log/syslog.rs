@@ -49,7 +49,7 @@ impl Sink for Syslog {
     fn send(&mut self, packet: &[u8]) -> Sent {
         match self.socket.send(|socket| socket.send(packet)) {
             Ok(_) => Sent::Done,
-            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => Sent::Never,
+            Err(error) if is_too_long(&error) => Sent::Never,
             Err(_) => Sent::Later,
         }
     }
@@ -95,5 +95,10 @@ fn connect(path: &Path) -> io::Result<UnixDatagram> {
 
 /// The queue being full or the packet being too long is no reason to reconnect.
 fn is_gone(error: &io::Error) -> bool {
-    error.kind() != ErrorKind::WouldBlock && error.raw_os_error() != Some(libc::EMSGSIZE)
+    error.kind() != ErrorKind::WouldBlock && !is_too_long(error)
+}
+
+/// More than a datagram, or than this socket's buffer, holds.
+pub(super) fn is_too_long(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMSGSIZE | libc::ENOBUFS))
 }

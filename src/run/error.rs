@@ -27,7 +27,7 @@ pub enum StartError {
         errno: Errno,
     },
     /// No process, no memory, no descriptors.
-    #[error("cannot run {}: cannot make a process: {}{}", show(.program), .errno.desc(), limit(*.errno))]
+    #[error("cannot run {}: cannot make a process: {}{}", show(.program), .errno.desc(), hint(.program, *.errno))]
     Process {
         /// argv\[0\].
         program: OsString,
@@ -196,17 +196,9 @@ fn hint(program: &OsStr, errno: Errno) -> &'static str {
         }
         Errno::EACCES if path.is_file() => " (is it executable, and its file system not noexec?)",
         Errno::E2BIG => " (stdin=paths hands any number of paths to a command)",
-        Errno::ETXTBSY => " (somebody has it open for writing)",
-        _ => "",
-    }
-}
-
-fn limit(errno: Errno) -> &'static str {
-    match errno {
-        Errno::EAGAIN => {
-            " (the limit of processes of the user or of the cgroup, RLIMIT_NPROC, pids.max)"
-        }
+        Errno::EAGAIN => " (the limit of processes of its user, RLIMIT_NPROC, or of its cgroup)",
         Errno::EMFILE => " (the limit of open files, RLIMIT_NOFILE)",
+        Errno::ETXTBSY => " (somebody has it open for writing)",
         _ => "",
     }
 }

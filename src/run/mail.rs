@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -62,6 +63,7 @@ pub fn mail(job: &Job, owner: &str, host: &str, output: Vec<u8>, mailer: &Path) 
     let mut stdin = message.into_bytes();
     stdin.extend_from_slice(&output);
     Some(Job {
+        base: Rc::from([]),
         // -i: a line with a single dot does not end it; -t: recipients from the headers.
         argv: vec![mailer.into(), "-i".into(), "-t".into()],
         env: mailer_env(job),
@@ -82,8 +84,7 @@ fn mailer_env(job: &Job) -> Vec<(OsString, OsString)> {
     let mut env = vec![(OsString::from("PATH"), OsString::from(path))];
     let names = ["HOME", "LOGNAME", "USER"];
     env.extend(
-        job.env
-            .iter()
+        job.variables()
             .filter(|(name, _)| names.iter().any(|n| name == n))
             .cloned(),
     );
@@ -91,7 +92,7 @@ fn mailer_env(job: &Job) -> Vec<(OsString, OsString)> {
 }
 
 fn variable(job: &Job, name: &str) -> Option<String> {
-    let value = job.env.iter().find(|(key, _)| key == name)?;
+    let value = job.variables().find(|(key, _)| key == name)?;
     Some(value.1.to_string_lossy().into_owned())
 }
 

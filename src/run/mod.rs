@@ -5,6 +5,7 @@
 //!  pipe     the way of their output        capture  lines, tail, bounds
 //!  input    what a command reads           file     output=PATH
 //!  mail     output=mail                    error    why a start failed
+//!  stream   run=stream: one command that reads many events
 //! ```
 
 mod capture;
@@ -16,10 +17,12 @@ mod mailer;
 mod pipe;
 mod runner;
 mod running;
+pub mod stream;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 pub use capture::{MAX_LINE, TAIL};
@@ -34,7 +37,9 @@ use crate::table::Output;
 pub struct Job {
     /// argv; the first is looked up in `env`'s PATH when it has no slash.
     pub argv: Vec<OsString>,
-    /// The whole environment, each name once.
+    /// What the environment of all runs of a line has in common: shared, not copied.
+    pub base: Rc<[(OsString, OsString)]>,
+    /// The rest of the environment; no name stands in both.
     pub env: Vec<(OsString, OsString)>,
     /// Working directory; None: that of the worker.
     pub cwd: Option<PathBuf>,
@@ -59,6 +64,7 @@ impl Job {
     pub fn new<A: Into<OsString>>(argv: impl IntoIterator<Item = A>) -> Self {
         Self {
             argv: argv.into_iter().map(Into::into).collect(),
+            base: Rc::from([]),
             env: Vec::new(),
             cwd: None,
             umask: None,
@@ -69,6 +75,13 @@ impl Job {
             timeout: None,
             kill_after: Duration::from_secs(5),
         }
+    }
+}
+
+impl Job {
+    /// The whole environment, each name once.
+    pub fn variables(&self) -> impl Iterator<Item = &(OsString, OsString)> {
+        self.base.iter().chain(&self.env)
     }
 }
 

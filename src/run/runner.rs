@@ -4,6 +4,8 @@
 //! it left in the background may hold the pipe for years. Such a pipe is still
 //! read, apart from the runs.
 
+mod start;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
@@ -13,23 +15,20 @@ use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use super::capture::{Capture, Keep};
-use super::error::StartError;
-use super::mailer::{Mailer, without_input};
+use super::mailer::Mailer;
 use super::pipe::{Outlet, Pipe, READ};
 use super::running::{Run, Source, Stop};
-use super::{Job, Outcome, Report, file, input};
+use super::{Job, Outcome, Report};
 use crate::schedule::RunId;
 use crate::sys::memory::above_stdio;
 use crate::sys::process::{self, End};
-use crate::sys::spawn::{Program, Spawner};
-use crate::table::Output;
+use crate::sys::spawn::Spawner;
 use crate::time::Moment;
 
 /// Descriptors looked at in one call of `process`.
 const EVENTS: usize = 64;
 /// Pipes made in advance.
-const SPARE_PIPES: usize = 4;
+const SPARE_PIPES: usize = 2;
 /// Pipes still read after their run; beyond that the oldest is closed.
 const MAX_LEFT: usize = 256;
 /// Pause before epoll is asked again to watch what it refused.
@@ -91,99 +90,6 @@ impl Runner {
     /// Readable (an epoll descriptor) when `process` has something to do.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.epoll.0.as_fd()
-    }
-
-    /// Starts a command in its own process group; its pid. Returns when it
-    /// executes.
-    ///
-    /// Errors hold a [`StartError`]; nothing was started then. Where no pipe can
-    /// be made for its output, the command runs and its output is discarded.
-    pub fn start(&mut self, run: RunId, job: &Job, now: Moment) -> io::Result<i32> {
-        let stdin = input::open(job)?;
-        let (pipe, file) = self.open_output(job)?;
-        let append = match (&job.output, &job.identity) {
-            (Output::File(path), Some(_)) => Some(path.as_path()),
-            _ => None,
-        };
-        let output = match (&pipe, &file) {
-            (Some(pipe), _) => pipe.write.as_fd(),
-            (_, Some(file)) => file.as_fd(),
-            _ => self.null.as_fd(),
-        };
-        let child = self.spawner.spawn(&Program {
-            argv: &job.argv,
-            env: &job.env,
-            stdin: stdin
-                .as_ref()
-                .map_or(self.null.as_fd(), |stdin| stdin.as_fd()),
-            output,
-            append,
-            cwd: job.cwd.as_deref(),
-            umask: job.umask,
-            nice: job.nice,
-            ids: job
-                .identity
-                .as_ref()
-                .map(|i| (i.uid, i.gid, i.groups.as_slice())),
-        });
-        let child = match child {
-            Ok(child) => child,
-            Err(failure) => {
-                self.spare.extend(pipe);
-                return Err(StartError::new(failure, job).into());
-            }
-        };
-        let pid = child.pid;
-        let keep = if job.output == Output::Mail {
-            Keep::Mail
-        } else {
-            Keep::Lines
-        };
-        let pipe = pipe.map(|pipe| pipe.read);
-        let due = job.timeout.map(|timeout| now + timeout);
-        self.due.extend(due.map(|due| (due, run)));
-        let mail = (keep == Keep::Mail).then(|| Box::new(without_input(job)));
-        self.runs.insert(
-            run,
-            Run {
-                pid,
-                pidfd: child.pidfd,
-                started: now,
-                output: Outlet {
-                    pipe,
-                    capture: Capture::new(keep, now),
-                },
-                stop: Stop::Running,
-                kill_after: job.kill_after,
-                due,
-                mail,
-            },
-        );
-        self.watch(Source::Pipe(run), now);
-        self.watch(Source::Process(run), now);
-        Ok(pid)
-    }
-
-    /// The pipe or the file for the job's output; neither: it is discarded, or
-    /// the command itself opens the file.
-    fn open_output(&mut self, job: &Job) -> io::Result<(Option<Pipe>, Option<OwnedFd>)> {
-        match &job.output {
-            Output::Discard => Ok((None, None)),
-            Output::File(path) if job.identity.is_none() => {
-                let root = nix::unistd::geteuid().is_root();
-                let file = file::open_append(path, root)
-                    .map_err(|(errno, reason)| StartError::output(job, errno, reason))?;
-                Ok((None, Some(above_stdio(file)?)))
-            }
-            Output::File(_) => Ok((None, None)),
-            Output::Log | Output::Mail => match self.spare.pop().map_or_else(Pipe::new, Ok) {
-                Ok(pipe) => Ok((Some(pipe), None)),
-                Err(error) => {
-                    log::warn!("no pipe for the output of a command, which is discarded: {error}");
-                    Ok((None, None))
-                }
-            },
-        }
     }
 
     /// Where the kernel refuses (no memory, fs.epoll.max_user_watches), `tick`
@@ -369,6 +275,7 @@ impl Runner {
 
     /// Prepares what the next start needs (pipes), while nothing is urgent.
     pub fn prepare(&mut self) {
+        self.spawner.prepare();
         while self.spare.len() < SPARE_PIPES {
             // Where none can be made now, `start` tries again, and reports.
             let Ok(pipe) = Pipe::new() else { return };

@@ -3,11 +3,18 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
-use crate::sys::{receive_packet, send_packet};
+use crate::sys::{receive_packet, receive_text, send_packet};
 use crate::worker::protocol::{FromWorker, MAX_PACKET, ToWorker};
+
+/// Threads that are closing descriptors of users.
+static CLOSING: AtomicUsize = AtomicUsize::new(0);
+/// No more at once.
+const MAX_CLOSING: usize = 16;
 
 /// One end of a SOCK_SEQPACKET pair.
 #[derive(Debug)]
@@ -18,8 +25,8 @@ pub struct Channel {
 /// What there was to receive.
 #[derive(Debug)]
 pub enum Received {
-    /// A packet, and the descriptor that came with it.
-    Packet(FromWorker, Option<OwnedFd>),
+    /// A packet, and what came with it.
+    Packet(FromWorker, Attached),
     /// Something that is no packet of the protocol.
     Malformed,
     /// Nothing for now.
@@ -46,10 +53,19 @@ impl Channel {
         send_packet(self.fd(), &serde_json::to_vec(packet)?, attached)
     }
 
-    /// Receives a packet without waiting.
-    pub fn receive(&self) -> Received {
+    /// Receives a packet without waiting. Descriptors are taken only where one
+    /// is due: whatever a user sends has to be got rid of again.
+    pub fn receive(&self, descriptor: bool) -> Received {
         let mut buffer = vec![0u8; MAX_PACKET];
-        let (length, mut fds, cut) = match receive_packet(self.fd(), &mut buffer) {
+        // While too many of them cannot even be closed, no more are taken.
+        let descriptor = descriptor && CLOSING.load(Ordering::Relaxed) < MAX_CLOSING;
+        let received = match descriptor {
+            true => receive_packet(self.fd(), &mut buffer),
+            false => {
+                receive_text(self.fd(), &mut buffer).map(|(length, cut)| (length, vec![], cut))
+            }
+        };
+        let (length, fds, cut) = match received {
             Ok(received) => received,
             Err(error) => {
                 return match error.kind() {
@@ -59,14 +75,50 @@ impl Channel {
                 };
             }
         };
+        let attached = Attached(fds);
         // An empty packet and the end look alike; a worker never sends the former.
         if length == 0 {
             return Received::Closed;
         }
-        let packet = buffer.get(..length).map(serde_json::from_slice);
-        match packet {
-            Some(Ok(packet)) if !cut && fds.len() <= 1 => Received::Packet(packet, fds.pop()),
+        match buffer.get(..length).map(serde_json::from_slice) {
+            Some(Ok(packet)) if !cut => Received::Packet(packet, attached),
             _ => Received::Malformed,
+        }
+    }
+}
+
+/// Descriptors that came with a packet. To close one may block for as long as
+/// its sender likes (a file system in user space), so a thread does it, unless
+/// it turns out to be a file in memory.
+#[derive(Debug)]
+pub struct Attached(Vec<OwnedFd>);
+
+impl Attached {
+    /// The one descriptor, if it is one, and of a file in memory.
+    pub fn memory(mut self) -> Option<OwnedFd> {
+        // Only files in memory have seals (fcntl(2)).
+        let is_memory = |fd: &OwnedFd| fcntl(fd.as_fd(), FcntlArg::F_GET_SEALS).is_ok();
+        match self.0.as_slice() {
+            [fd] if is_memory(fd) => self.0.pop(),
+            _ => None,
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let fds = std::mem::take(&mut self.0);
+        if !fds.is_empty() {
+            CLOSING.fetch_add(1, Ordering::Relaxed);
+            std::thread::spawn(move || {
+                drop(fds);
+                CLOSING.fetch_sub(1, Ordering::Relaxed);
+            });
         }
     }
 }
@@ -74,27 +126,45 @@ impl Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::memfd::{MFdFlags, memfd_create};
 
     #[test]
     fn hostile_packets_are_only_counted() {
         let (ours, theirs) = Channel::pair().unwrap();
-        assert!(matches!(ours.receive(), Received::Nothing));
+        assert!(matches!(ours.receive(false), Received::Nothing));
         let null = std::fs::File::open("/dev/null").unwrap();
-        for packet in [
-            &b"{"[..],
-            b"{\"op\":\"rm\"}",
-            b"\0\xff",
-            &vec![b' '; MAX_PACKET + 1],
-        ] {
-            send_packet(theirs.as_fd(), packet, Some(null.as_fd())).unwrap();
-            assert!(matches!(ours.receive(), Received::Malformed));
+        let ready = b"{\"op\":\"ready\"}";
+        let large = vec![b' '; MAX_PACKET + 1];
+        for packet in [&b"{"[..], b"{\"op\":\"rm\"}", b"\0\xff", &large, ready] {
+            for descriptor in [false, true] {
+                send_packet(theirs.as_fd(), packet, Some(null.as_fd())).unwrap();
+                match ours.receive(descriptor) {
+                    Received::Malformed => {}
+                    Received::Packet(_, attached) => assert!(attached.memory().is_none()),
+                    other => panic!("{other:?}"),
+                }
+            }
         }
-        send_packet(theirs.as_fd(), b"{\"op\":\"ready\"}", None).unwrap();
-        assert!(matches!(
-            ours.receive(),
-            Received::Packet(FromWorker::Ready, None)
-        ));
+        send_packet(theirs.as_fd(), ready, None).unwrap();
+        let Received::Packet(FromWorker::Ready, attached) = ours.receive(true) else {
+            panic!()
+        };
+        assert!(attached.is_empty());
         drop(theirs);
-        assert!(matches!(ours.receive(), Received::Closed));
+        assert!(matches!(ours.receive(false), Received::Closed));
+    }
+
+    #[test]
+    fn a_file_in_memory_is_taken_where_it_is_due() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let memory = memfd_create(c"t", MFdFlags::MFD_CLOEXEC).unwrap();
+        let saved = b"{\"op\":\"saved\",\"events\":1}";
+        send_packet(theirs.as_fd(), saved, Some(memory.as_fd())).unwrap();
+        let Received::Packet(_, attached) = ours.receive(true) else {
+            panic!()
+        };
+        assert!(attached.memory().is_some());
+        send_packet(theirs.as_fd(), saved, Some(memory.as_fd())).unwrap();
+        assert!(matches!(ours.receive(false), Received::Malformed));
     }
 }

@@ -61,11 +61,7 @@ impl Findings<'_> {
     fn everything(&mut self) {
         let euid = nix::unistd::geteuid().as_raw();
         if let Some(dir) = &self.config.system_table_dir {
-            let rule = Rule {
-                owners: owners(0, euid),
-                one_name: false,
-                links: true,
-            };
+            let rule = Rule::system(euid);
             if let Err(why) = tables::trusted_directory(dir, &rule.owners)
                 && dir.exists()
             {
@@ -75,11 +71,7 @@ impl Findings<'_> {
         }
         let dir = &self.config.user_table_dir;
         if self.config.personal {
-            let rule = Rule {
-                owners: owners(euid, 0),
-                one_name: false,
-                links: true,
-            };
+            let rule = Rule::personal(euid);
             self.directory(dir, false, |_| Ok(rule.clone()));
         } else {
             let access = Access::read(self.config);
@@ -92,6 +84,13 @@ impl Findings<'_> {
         let names = match names(dir) {
             Ok(names) => names,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                println!(
+                    "{} is not yours to read; its tables were not checked\n",
+                    dir.display()
+                );
+                return;
+            }
             Err(error) => return self.error(dir, &error.to_string()),
         };
         for name in names {
@@ -109,18 +108,29 @@ impl Findings<'_> {
         }
     }
 
-    /// A file that was named: whoever owns it, it is its text that counts.
+    /// A table that was named, or a directory of some: whoever owns them, it is
+    /// their text that counts.
     fn named(&mut self, path: &Path) {
-        if path.is_dir() {
-            match names(path) {
-                Ok(names) => names
-                    .iter()
-                    .filter(|name| tables::passed_over(name).is_none())
-                    .for_each(|name| self.named(&path.join(name))),
-                Err(error) => self.error(path, &error.to_string()),
-            }
-            return;
+        if !path.is_dir() {
+            return self.text_of(path);
         }
+        let names = match names(path) {
+            Ok(names) => names,
+            Err(error) => return self.error(path, &error.to_string()),
+        };
+        for name in names
+            .iter()
+            .filter(|name| tables::passed_over(name).is_none())
+        {
+            let path = path.join(name);
+            match path.is_file() {
+                true => self.text_of(&path),
+                false => self.error(&path, "it is not a regular file"),
+            }
+        }
+    }
+
+    fn text_of(&mut self, path: &Path) {
         let spool = path.parent() == Some(&self.config.user_table_dir);
         match std::fs::File::open(path) {
             Ok(file) => self.table(path, file, !spool && !self.config.personal),
@@ -175,17 +185,7 @@ fn user_rule(name: &str, access: &Access) -> Result<Rule, String> {
     access
         .check(name)
         .map_err(|why| format!("the user is not allowed to use incron: {why}"))?;
-    Ok(Rule {
-        owners: owners(account.uid, 0),
-        one_name: true,
-        links: false,
-    })
-}
-
-fn owners(first: u32, second: u32) -> Vec<u32> {
-    let mut owners = vec![first, second];
-    owners.dedup();
-    owners
+    Ok(Rule::spool(account.uid))
 }
 
 fn names(dir: &Path) -> std::io::Result<Vec<OsString>> {

@@ -3,7 +3,7 @@
 //! bytes, time. No client ever makes another wait.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, sockopt};
 
+use super::client::{Client, State, line, refused};
 use super::poll::{Interest, Poll, Token};
-use crate::control::{Answer, MAX_REQUEST, Request};
+use crate::control::{Answer, Request};
 use crate::time::Moment;
 
 /// From connection, or the last answer, to a whole request; and from there to
@@ -25,8 +26,8 @@ const MAX_CLIENTS: usize = 64;
 const MAX_PER_USER: usize = 8;
 /// Connections, root's included.
 const MAX_ALL: usize = 512;
-/// Read from one client before the others have their turn, in bytes.
-const TURN: usize = 64 * 1024;
+/// When no descriptor is left for a connection, the next try is after this.
+const RECOVERY: Duration = Duration::from_secs(1);
 
 /// The socket and everyone connected to it.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub struct Clients {
     /// Whole requests, to be answered by the loop.
     pub requests: Vec<Asked>,
     refused: u64,
+    /// Nobody is let in until then: there was no descriptor left.
+    full_until: Option<Moment>,
 }
 
 /// A request, who asks, and where the answer goes.
@@ -49,28 +52,6 @@ pub struct Asked {
     pub uid: u32,
     /// What.
     pub request: Request,
-}
-
-#[derive(Debug)]
-struct Client {
-    stream: UnixStream,
-    uid: u32,
-    input: Vec<u8>,
-    output: Vec<u8>,
-    /// It will send no more.
-    ended: bool,
-    state: State,
-    deadline: Moment,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// A request is on its way.
-    Asking,
-    /// The loop works on it.
-    Waiting,
-    /// The answer is on its way; true: that was the last.
-    Answering(bool),
 }
 
 impl Clients {
@@ -104,6 +85,7 @@ impl Clients {
             next_id: 1,
             requests: Vec::new(),
             refused: 0,
+            full_until: None,
         })
     }
 
@@ -114,7 +96,8 @@ impl Clients {
 
     /// When somebody has had time enough.
     pub fn deadline(&self) -> Option<Moment> {
-        self.clients.values().map(|client| client.deadline).min()
+        let clients = self.clients.values().map(|client| client.deadline);
+        clients.chain(self.full_until).min()
     }
 
     /// Lets in who waits, as far as there is room.
@@ -126,8 +109,8 @@ impl Clients {
                 Ok(None) => return,
                 Err(error) => {
                     log::error!("cannot accept a connection: {error}");
-                    // Out of descriptors: make room, or this would spin.
-                    self.clients.pop_first();
+                    self.full_until = Some(now + RECOVERY);
+                    self.listen_for(Interest::Gone, poll);
                     return;
                 }
             };
@@ -168,16 +151,8 @@ impl Clients {
         let id = self.next_id;
         self.next_id += 1;
         poll.add(stream.as_fd(), Token::Client(id))?;
-        let client = Client {
-            stream,
-            uid,
-            input: Vec::new(),
-            output: Vec::new(),
-            ended: false,
-            state: State::Asking,
-            deadline: now + PATIENCE,
-        };
-        self.clients.insert(id, client);
+        self.clients
+            .insert(id, Client::new(stream, uid, now + PATIENCE));
         Ok(())
     }
 
@@ -209,8 +184,18 @@ impl Clients {
         self.proceed(id, poll, now);
     }
 
+    fn listen_for(&self, interest: Interest, poll: &Poll) {
+        if let Err(error) = poll.modify(self.listener.as_fd(), Token::Listener, interest) {
+            log::error!("cannot wait for connections: {error}");
+        }
+    }
+
     /// Ends the connections whose time is over.
-    pub fn expire(&mut self, now: Moment) {
+    pub fn expire(&mut self, poll: &Poll, now: Moment) {
+        if self.full_until.is_some_and(|until| until <= now) {
+            self.full_until = None;
+            self.listen_for(Interest::Read, poll);
+        }
         self.clients.retain(|_, client| client.deadline > now);
     }
 
@@ -235,7 +220,7 @@ impl Clients {
                     client.output = line(&answer);
                     client.state = State::Answering(true);
                 }
-                None => keep = !client.ended,
+                None => keep = !client.has_ended(),
             }
         }
         if let State::Answering(last) = client.state {
@@ -267,79 +252,4 @@ impl Drop for Clients {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
     }
-}
-
-impl Client {
-    /// A turn's worth. An error: it is gone.
-    fn read(&mut self) -> io::Result<()> {
-        let mut chunk = [0u8; 8192];
-        let mut taken = 0;
-        while taken < TURN && self.input.len() <= MAX_REQUEST {
-            match self.stream.read(&mut chunk) {
-                Ok(0) => {
-                    self.ended = true;
-                    return Ok(());
-                }
-                Ok(count) => {
-                    taken += count;
-                    self.input
-                        .extend_from_slice(chunk.get(..count).unwrap_or_default());
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// The next whole request, or the answer to what is none. What follows it
-    /// is not kept: one request, one answer.
-    fn request(&mut self) -> Option<Result<Request, Answer>> {
-        let end = self.input.iter().position(|&b| b == b'\n');
-        if end.unwrap_or(self.input.len()) >= MAX_REQUEST {
-            return Some(Err(refused("too_large", "the request is too large")));
-        }
-        let text = std::mem::take(&mut self.input);
-        let Some(end) = end else {
-            self.input = text;
-            return None;
-        };
-        let parsed = text.get(..end).map(serde_json::from_slice::<Request>);
-        match parsed {
-            Some(Ok(request)) => Some(Ok(request)),
-            Some(Err(error)) => Some(Err(refused("bad_request", &error.to_string()))),
-            None => None,
-        }
-    }
-
-    /// True: all of it is written.
-    fn write(&mut self) -> io::Result<bool> {
-        while !self.output.is_empty() {
-            match self.stream.write(&self.output) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => drop(self.output.drain(..count)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.output.shrink_to_fit();
-        Ok(true)
-    }
-}
-
-/// A refusal: the word for programs, and the line for a person.
-pub fn refused(reason: &str, message: &str) -> Answer {
-    Answer::Refused {
-        reason: reason.to_owned(),
-        message: message.to_owned(),
-    }
-}
-
-fn line(answer: &Answer) -> Vec<u8> {
-    // An answer is strings and numbers: it cannot fail to be JSON.
-    let mut line = serde_json::to_vec(answer).unwrap_or_default();
-    line.push(b'\n');
-    line
 }

@@ -18,10 +18,11 @@ use super::notify;
 use super::places::{self, Change, Places};
 use super::poll::{Poll, Token};
 use super::process::{Owner, Process};
+use super::rate::Rate;
 use super::reconcile::{Key, Kind};
 use super::reload::access;
-use super::requests::Waiting;
 use super::saved::Saved;
+use super::waiting::Waiting;
 use super::worker::Worker;
 use crate::config::Config;
 use crate::exit::Exit;
@@ -62,6 +63,7 @@ pub struct Daemon {
     pub(super) leaving: Vec<(Owner, Process)>,
     pub(super) clients: Clients,
     pub(super) waiting: Vec<Waiting>,
+    pub(super) rate: Rate,
     pub(super) saved: Saved,
     pub(super) phase: Phase,
     signals: SignalFd,
@@ -121,6 +123,7 @@ impl Daemon {
             leaving: Vec::new(),
             clients,
             waiting: Vec::new(),
+            rate: Rate::default(),
             signals,
             places,
             roles,
@@ -155,7 +158,9 @@ impl Daemon {
             Token::Places => self.places.read(&mut self.marks.changes)?,
             Token::Listener => self.clients.accept(&self.poll, self.clock.now()),
             Token::Client(id) => self.clients.ready(id, &self.poll, self.clock.now()),
-            Token::Channel(id) => self.hear(id),
+            Token::Channel(id) => {
+                self.hear(id);
+            }
             Token::Exit(id) => self.reap(id),
         }
         Ok(())
@@ -189,7 +194,7 @@ impl Daemon {
         self.flush();
         self.end_overdue();
         self.answer_waiting();
-        self.clients.expire(self.clock.now());
+        self.clients.expire(&self.poll, self.clock.now());
         self.advance();
     }
 
@@ -265,6 +270,8 @@ impl Daemon {
             .iter()
             .filter_map(|(_, process)| process.deadline());
         let waiting = self.waiting.iter().map(|waiting| waiting.until);
+        // Messages for a log that is away: tried again without a new one.
+        let log = crate::log::behind().then(|| self.clock.now() + crate::log::RETRY);
         phase
             .into_iter()
             .chain(restarts)
@@ -272,6 +279,7 @@ impl Daemon {
             .chain(leaving)
             .chain(waiting)
             .chain(self.clients.deadline())
+            .chain(log)
             .min()
     }
 }
@@ -310,7 +318,10 @@ impl Roles {
 pub fn block_signals() -> io::Result<SigSet> {
     let ours = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
     let mask: SigSet = ours.into_iter().collect();
-    mask.thread_block()?;
+    let mut blocked = mask;
+    // Means only that a writer came while `is_being_written` looked.
+    blocked.add(Signal::SIGIO);
+    blocked.thread_block()?;
     Ok(mask)
 }
 

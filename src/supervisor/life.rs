@@ -7,9 +7,10 @@ use super::daemon::{Daemon, Phase};
 use super::notify;
 use super::outbox::Order;
 use super::poll::Token;
-use super::process::{Owner, Process, Word};
+use super::process::{Heard, Owner, Process, Word};
 use super::reconcile::Key;
 use super::worker::{Worker, label};
+use crate::config::LogTarget;
 use crate::time::Moment;
 
 /// What a worker gets beyond the grace of its commands to save and end.
@@ -51,18 +52,23 @@ impl Daemon {
 
     /// Starts every worker whose time has come.
     pub(super) fn start_due(&mut self) {
+        if self.phase == Phase::Stopping {
+            return;
+        }
         let now = self.clock.now();
+        let shares_stderr = matches!(self.config.log, LogTarget::Stderr | LogTarget::Json);
         for worker in self.workers.values_mut() {
             if worker.process.is_some() || worker.restart.is_none_or(|at| at > now) {
                 continue;
             }
             let id = self.next_id;
             self.next_id += 1;
-            let started = Process::start(id, &worker.owner, self.files, now).and_then(|process| {
-                self.poll.add(process.channel(), Token::Channel(id))?;
-                self.poll.add(process.pidfd(), Token::Exit(id))?;
-                Ok(process)
-            });
+            let started = Process::start(id, &worker.owner, self.files, shares_stderr, now)
+                .and_then(|process| {
+                    self.poll.add(process.channel(), Token::Channel(id))?;
+                    self.poll.add(process.pidfd(), Token::Exit(id))?;
+                    Ok(process)
+                });
             match started {
                 Ok(process) => {
                     log::debug!("worker of {} has pid {}", worker.label(), process.pid());
@@ -108,22 +114,22 @@ impl Daemon {
     }
 
     /// A worker speaks, has closed its end, or can take more.
-    pub(super) fn hear(&mut self, id: u64) {
+    pub(super) fn hear(&mut self, id: u64) -> Heard {
         let now = self.clock.now();
         let mut words = Vec::new();
         let Some((owner, process)) = self.process(id) else {
-            return;
+            return Heard::Closed;
         };
         let owner = owner.clone();
         let before = process.malformed;
-        let open = process.hear(&mut words);
+        let heard = process.hear(&mut words);
         if before == 0 && process.malformed > 0 {
             log::warn!(
                 "the worker of {} said something that is no packet",
                 label(&owner)
             );
         }
-        if !open {
+        if heard == Heard::Closed {
             self.close(id, now);
         }
         for word in words {
@@ -141,6 +147,7 @@ impl Daemon {
                 Word::Saved(events, memory) => self.keep(&owner, events, memory),
             }
         }
+        heard
     }
 
     fn close(&mut self, id: u64, now: Moment) {
@@ -185,8 +192,8 @@ impl Daemon {
 
     /// A worker process has ended.
     pub(super) fn reap(&mut self, id: u64) {
-        // What it said last is still in the channel.
-        self.hear(id);
+        // What it said last is still in the channel, and has an end.
+        while self.hear(id) == Heard::Part {}
         let now = self.clock.now();
         let Some((_, process)) = self.process(id) else {
             return;

@@ -10,7 +10,8 @@
 //!  reconcile, reload          files and directories -> workers
 //!  worker, process, outbox    one owner's worker, its process, what it is told
 //!  life                       how workers start and end
-//!  clients, requests, spool   the control socket
+//!  clients, client, requests  the control socket: connections, what they ask,
+//!  waiting, rate, spool       answers that wait, how often, where tables are kept
 //!  daemon                     the loop
 //! ```
 
@@ -19,6 +20,7 @@ mod accounts;
 mod channel;
 mod check;
 mod cli;
+mod client;
 mod clients;
 mod daemon;
 mod daemonize;
@@ -30,6 +32,7 @@ mod outbox;
 mod places;
 mod poll;
 mod process;
+mod rate;
 mod reconcile;
 mod reload;
 mod requests;
@@ -38,6 +41,7 @@ pub mod spool;
 mod start;
 mod state;
 pub mod tables;
+mod waiting;
 mod worker;
 
 pub use start::main;

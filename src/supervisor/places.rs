@@ -45,6 +45,8 @@ pub enum How {
     Attributes,
     /// It is not there any more.
     Gone,
+    /// Nothing that is known of: the daemon reads all of them again.
+    Again,
 }
 
 /// Something to look at.

@@ -8,11 +8,11 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use super::accounts::Account;
-use super::channel::{Channel, Received};
+use super::channel::{Attached, Channel, Received};
 use super::outbox::{Order, Outbox};
 use super::poll::{Interest, Poll, Token};
 use crate::paths;
@@ -62,6 +62,7 @@ pub struct Process {
     pub stop_until: Option<Moment>,
     /// It has handed over what waited; once is all it may.
     pub saved: bool,
+    trusted: bool,
     blocked: Option<Moment>,
     waits_for_room: bool,
     closed: bool,
@@ -83,21 +84,28 @@ pub enum Word {
     },
     /// Figures are in `status`.
     Figures,
-    /// Work that waited, in a descriptor yet to be judged.
+    /// Work that waited, in a file in memory.
     Saved(u64, OwnedFd),
 }
 
 impl Process {
     /// Starts this program again as the worker of `owner`. `files` is the limit
-    /// of open files it gets.
-    pub fn start(id: u64, owner: &Owner, files: (u64, u64), now: Moment) -> io::Result<Self> {
+    /// of open files it gets; `shares_stderr` says whether it logs to our
+    /// standard error.
+    pub fn start(
+        id: u64,
+        owner: &Owner,
+        files: (u64, u64),
+        shares_stderr: bool,
+        now: Moment,
+    ) -> io::Result<Self> {
         let (channel, theirs) = Channel::pair()?;
         let mut command = Command::new("/proc/self/exe");
         command
             .arg0("incrond")
             .arg("--worker")
             .arg(theirs.as_raw_fd().to_string());
-        command.stdin(std::process::Stdio::null());
+        command.stdin(Stdio::null());
         let mut spawn = sys::Spawn {
             keep: theirs.as_fd(),
             identity: None,
@@ -108,6 +116,11 @@ impl Process {
         if let Some(account) = &owner.account {
             spawn.identity = Some(account.identity());
             spawn.umask = Some(0o022);
+            // Its owner can make it say anything, and what it says on our
+            // standard error would stand in the log as ours.
+            if !shares_stderr {
+                command.stdout(Stdio::null()).stderr(Stdio::null());
+            }
             // Root's own table keeps the daemon's environment, as it did in incron.
             if account.uid != 0 {
                 command.env_clear().env("PATH", paths::USER_PATH);
@@ -131,6 +144,7 @@ impl Process {
             status: None,
             stop_until: None,
             saved: false,
+            trusted: owner.account.is_none(),
             blocked: None,
             waits_for_room: false,
             closed: false,
@@ -241,51 +255,67 @@ impl Process {
         false
     }
 
-    /// Reads what it says, a turn's worth. False: it has closed its end.
-    pub fn hear(&mut self, words: &mut Vec<Word>) -> bool {
+    /// Reads what it says, a turn's worth.
+    pub fn hear(&mut self, words: &mut Vec<Word>) -> Heard {
         for _ in 0..TURN {
-            let word = match self.channel.receive() {
+            let due = (self.trusted || self.stop_until.is_some()) && !self.saved;
+            let word = match self.channel.receive(due) {
                 Received::Packet(packet, attached) => self.check(packet, attached),
                 Received::Malformed => None,
-                Received::Nothing => return true,
-                Received::Closed => return false,
+                Received::Nothing => return Heard::All,
+                Received::Closed => return Heard::Closed,
             };
             match word {
                 Some(word) => words.push(word),
                 None => self.malformed = self.malformed.saturating_add(1),
             }
         }
-        true
+        Heard::Part
     }
 
     /// None: nobody asked for this.
-    fn check(&mut self, packet: FromWorker, attached: Option<OwnedFd>) -> Option<Word> {
-        match (packet, attached) {
-            (FromWorker::Ready, None) if !self.ready => {
+    fn check(&mut self, packet: FromWorker, attached: Attached) -> Option<Word> {
+        if !attached.is_empty() {
+            // Good or bad, it was the one descriptor that this worker may send.
+            self.saved = true;
+            return match (packet, attached.memory()) {
+                (FromWorker::Saved { events }, Some(memory)) => Some(Word::Saved(events, memory)),
+                _ => None,
+            };
+        }
+        match packet {
+            FromWorker::Ready if !self.ready => {
                 self.ready = true;
                 Some(Word::Ready)
             }
-            (
-                FromWorker::Loaded {
-                    table,
-                    lines,
-                    errors,
-                },
-                None,
-            ) => self.outbox.loaded(&table).then_some(Word::Loaded {
+            FromWorker::Loaded {
                 table,
                 lines,
                 errors,
-            }),
-            (FromWorker::Status(status), None) if self.outbox.figures() => {
+            } => {
+                let asked = self.outbox.loaded(&table);
+                asked.then_some(Word::Loaded {
+                    table,
+                    lines,
+                    errors,
+                })
+            }
+            FromWorker::Status(status) if self.outbox.figures() => {
                 self.status = Some(status);
                 Some(Word::Figures)
-            }
-            (FromWorker::Saved { events }, Some(file)) if !self.saved => {
-                self.saved = true;
-                Some(Word::Saved(events, file))
             }
             _ => None,
         }
     }
+}
+
+/// How far reading got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Nothing more for now.
+    All,
+    /// There may be more.
+    Part,
+    /// It has closed its end.
+    Closed,
 }

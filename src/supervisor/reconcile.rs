@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::accounts::Account;
@@ -17,6 +17,7 @@ use super::process::Owner;
 use super::state;
 use super::tables::{self, Refusal, Rule, Version};
 use super::worker::{TableFile, Worker};
+use crate::sys::is_being_written;
 use crate::worker::protocol::Settings;
 
 /// What a table directory holds.
@@ -59,17 +60,12 @@ struct Candidate {
 }
 
 impl Daemon {
-    /// The rule for tables that belong to `uid`, or to root.
+    /// The rule for tables that belong to `uid`.
     fn rule(&self, kind: Kind, uid: u32) -> Rule {
-        let mut owners = vec![if kind == Kind::System { 0 } else { uid }, 0];
-        if self.euid != 0 {
-            owners.insert(0, self.euid);
-        }
-        owners.dedup();
-        Rule {
-            owners,
-            one_name: kind == Kind::Spool,
-            links: kind != Kind::Spool,
+        match kind {
+            Kind::System => Rule::system(self.euid),
+            Kind::Spool => Rule::spool(uid),
+            Kind::Personal => Rule::personal(self.euid),
         }
     }
 
@@ -80,7 +76,8 @@ impl Daemon {
         }
     }
 
-    fn key(&self, kind: Kind, name: &str) -> Key {
+    /// Whose worker serves a name.
+    pub fn key(&self, kind: Kind, name: &str) -> Key {
         match kind {
             Kind::System => Key::System,
             Kind::Spool => Key::User(name.to_owned()),
@@ -108,7 +105,7 @@ impl Daemon {
             self.look(
                 kind,
                 &name,
-                if force { How::Written } else { How::Attributes },
+                if force { How::Again } else { How::Attributes },
             );
         }
     }
@@ -140,7 +137,7 @@ impl Daemon {
         match self.assess(kind, name, how) {
             Ok(candidate) => {
                 // An install of ours has sent it already.
-                if how != How::Written && same(&candidate) {
+                if !matches!(how, How::Written | How::Again) && same(&candidate) {
                     return;
                 }
                 match (self.is_starting(), known, kind) {
@@ -178,9 +175,6 @@ impl Daemon {
         if kind == Kind::Personal && !file.ends_with(".incron") {
             return Err(Rejection::PassedOver("its name does not end in .incron"));
         }
-        if how == How::Created && is_fresh(&dir.join(name)) {
-            return Err(Rejection::PassedOver("its writer has not closed it"));
-        }
         // Before the account is looked up: what is gone needs no name service.
         if std::fs::symlink_metadata(dir.join(name))
             .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
@@ -198,6 +192,11 @@ impl Daemon {
                 .map_err(|why| Rejection::Refused(format!("{}: {why}", dir.display())))?;
         }
         match tables::open(&dir, name, &rule) {
+            // Half a table must not be loaded, nor take the place of a whole
+            // one; the end of its writing is an event of its own.
+            Ok(opened) if how != How::Written && is_being_written(opened.file.as_fd()) => {
+                Err(Rejection::PassedOver("it is being written"))
+            }
             Ok(opened) => {
                 let table = TableFile {
                     dir,
@@ -309,12 +308,6 @@ impl Daemon {
             log: logging::choice(&self.config),
         }
     }
-}
-
-/// A new file of one name: whoever made it is about to write and close it, and
-/// half a table must not be loaded.
-fn is_fresh(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|file| file.is_file() && file.nlink() == 1)
 }
 
 fn list(dir: &Path) -> io::Result<BTreeSet<OsString>> {

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde_json::json;
 
 use super::accounts::Account;
-use super::clients::{Asked, refused};
-use super::daemon::Daemon;
+use super::client::refused;
+use super::clients::Asked;
+use super::daemon::{Daemon, Phase};
 use super::outbox::Order;
 use super::places::How;
-use super::reconcile::{Key, Kind};
+use super::reconcile::Kind;
 use super::spool;
 use super::tables::{self, Refusal, Rule};
-use super::worker::Worker;
+use super::waiting::{Waiting, What};
 use crate::control::{Answer, MAX_TABLE, Request};
 use crate::time::Moment;
 
@@ -26,29 +26,6 @@ const LOAD_PATIENCE: Duration = Duration::from_secs(5);
 const STATUS_PATIENCE: Duration = Duration::from_secs(1);
 /// The table that requests mean under `incrond --user`.
 const PERSONAL_TABLE: &str = "incrontab.incron";
-
-/// A client whose answer depends on workers.
-#[derive(Debug)]
-pub struct Waiting {
-    client: u64,
-    /// Then it gets what is known.
-    pub until: Moment,
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    /// For the answer of this number about a table.
-    Load {
-        key: Key,
-        table: String,
-        process: u64,
-        number: u64,
-        result: Option<(u32, u32)>,
-    },
-    /// For the figures of these processes.
-    Figures { keys: Vec<Key>, asked: Vec<u64> },
-}
 
 enum Reply {
     Now(Answer),
@@ -65,7 +42,7 @@ impl Daemon {
         } in std::mem::take(&mut self.clients.requests)
         {
             let now = self.clock.now();
-            let reply = match self.obey(uid, request) {
+            let reply = match self.admit(uid, now).and_then(|()| self.obey(uid, request)) {
                 Ok(reply) => reply,
                 Err(answer) => Reply::Now(answer),
             };
@@ -79,6 +56,19 @@ impl Daemon {
                     });
                 }
             }
+        }
+    }
+
+    fn admit(&mut self, uid: u32, now: Moment) -> Result<(), Answer> {
+        if self.phase == Phase::Stopping {
+            return Err(refused("busy", "incrond is stopping"));
+        }
+        match self.rate.admit(uid, now) {
+            true => Ok(()),
+            false => Err(refused(
+                "busy",
+                "too many requests to incrond; wait a moment",
+            )),
         }
     }
 
@@ -168,10 +158,9 @@ impl Daemon {
 
     fn get(&self, account: &Account) -> Result<Answer, Answer> {
         let dir = &self.config.user_table_dir;
-        let rule = Rule {
-            owners: vec![account.uid, 0, self.euid],
-            one_name: !self.config.personal,
-            links: self.config.personal,
+        let rule = match self.config.personal {
+            true => Rule::personal(self.euid),
+            false => Rule::spool(account.uid),
         };
         let file = match tables::open(dir, OsStr::new(&self.file(account)), &rule) {
             Ok(opened) => opened.file,
@@ -212,7 +201,7 @@ impl Daemon {
             return Ok(Reply::Now(Answer::NoTable));
         }
         self.look(self.kind(), OsStr::new(&file), How::Written);
-        let key = Key::User(account.name.clone());
+        let key = self.key(self.kind(), &file);
         if !self
             .workers
             .get(&key)
@@ -254,106 +243,4 @@ impl Daemon {
         }
         Reply::Later(What::Figures { keys, asked }, STATUS_PATIENCE)
     }
-
-    /// A worker has answered for a table.
-    pub(super) fn loaded(&mut self, id: u64, table: &str, lines: u32, errors: u32) {
-        for waiting in &mut self.waiting {
-            if let What::Load {
-                table: wanted,
-                process,
-                result,
-                ..
-            } = &mut waiting.what
-                && *process == id
-                && wanted == table
-            {
-                *result = Some((lines, errors));
-            }
-        }
-    }
-
-    /// Answers those whose workers have spoken, or who have waited enough.
-    pub(super) fn answer_waiting(&mut self) {
-        let now = self.clock.now();
-        for mut waiting in std::mem::take(&mut self.waiting) {
-            let done = self.is_answerable(&mut waiting.what) || waiting.until <= now;
-            if done {
-                let answer = self.final_answer(&waiting.what);
-                self.clients
-                    .answer(waiting.client, &answer, &self.poll, now);
-            } else {
-                self.waiting.push(waiting);
-            }
-        }
-    }
-
-    fn is_answerable(&self, what: &mut What) -> bool {
-        match what {
-            What::Load {
-                key,
-                table,
-                process: id,
-                number,
-                result,
-            } => {
-                let process = self
-                    .workers
-                    .get(key)
-                    .and_then(|worker| worker.process.as_ref());
-                let Some(process) = process else { return false };
-                // The first look, or another process since: count anew.
-                if process.id != *id {
-                    (*id, *number, *result) = (process.id, process.outbox.awaited(table), None);
-                }
-                process.outbox.answered(table) >= *number && result.is_some()
-            }
-            What::Figures { keys, asked } => keys
-                .iter()
-                .filter_map(|key| self.workers.get(key)?.process.as_ref())
-                .all(|process| process.status.is_some() || !asked.contains(&process.id)),
-        }
-    }
-
-    fn final_answer(&self, what: &What) -> Answer {
-        match what {
-            What::Load { result, .. } => Answer::Done {
-                lines: result.map(|(lines, _)| lines),
-                errors: result.map(|(_, errors)| errors),
-            },
-            What::Figures { keys, .. } => Answer::Status {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                workers: keys
-                    .iter()
-                    .filter_map(|key| self.workers.get(key))
-                    .map(figures)
-                    .collect(),
-            },
-        }
-    }
-}
-
-/// One worker, for `Answer::Status`.
-fn figures(worker: &Worker) -> serde_json::Value {
-    let process = worker.process.as_ref();
-    let state = match process {
-        Some(process) if process.ready => "running",
-        Some(_) => "starting",
-        None => "waiting",
-    };
-    let mut object = json!({
-        "owner": worker.owner.name,
-        "system": worker.owner.system,
-        "state": state,
-        "pid": process.map(|process| process.pid()),
-        "restarts": worker.restarts,
-        "malformed": process.map_or(0, |process| process.malformed),
-    });
-    let status = process.and_then(|process| process.status.as_ref());
-    if let Some(serde_json::Value::Object(status)) =
-        status.and_then(|s| serde_json::to_value(s).ok())
-        && let Some(object) = object.as_object_mut()
-    {
-        object.extend(status);
-    }
-    object
 }

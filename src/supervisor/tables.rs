@@ -42,6 +42,12 @@ pub fn passed_over(name: &OsStr) -> Option<&'static str> {
     None
 }
 
+/// Neither group nor others may write.
+const OWNER_ONLY: u32 = 0o022;
+/// Others may not write. The group may: in a user's own place it is commonly
+/// that user's alone (a umask of 0002).
+const OWN_GROUP: u32 = 0o002;
+
 /// What a file must be to be a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -51,6 +57,46 @@ pub struct Rule {
     pub one_name: bool,
     /// It may be reached through a symbolic link.
     pub links: bool,
+    /// None of these mode bits is set: who may not write it.
+    pub sealed: u32,
+}
+
+impl Rule {
+    /// For a table of the system, of a daemon that runs as `euid`.
+    pub fn system(euid: u32) -> Self {
+        Self {
+            owners: owners(euid, 0),
+            one_name: false,
+            links: true,
+            sealed: OWNER_ONLY,
+        }
+    }
+
+    /// For a table of `uid` in the spool.
+    pub fn spool(uid: u32) -> Self {
+        Self {
+            owners: owners(uid, 0),
+            one_name: true,
+            links: false,
+            sealed: OWNER_ONLY,
+        }
+    }
+
+    /// For a table in the own directory of `uid`.
+    pub fn personal(uid: u32) -> Self {
+        Self {
+            owners: owners(uid, 0),
+            one_name: false,
+            links: true,
+            sealed: OWN_GROUP,
+        }
+    }
+}
+
+fn owners(first: u32, second: u32) -> Vec<u32> {
+    let mut owners = vec![first, second];
+    owners.dedup();
+    owners
 }
 
 /// Which version of a file was opened: another number means it has changed.
@@ -108,7 +154,7 @@ pub fn open(dir: &Path, name: &OsStr, rule: &Rule) -> Result<Opened, Refusal> {
     if !rule.links {
         return Err(Refusal::Link);
     }
-    let target = follow(&path, &rule.owners)?;
+    let target = follow(&path, rule)?;
     let (file, metadata) = open_itself(&target)?;
     judge(file, &metadata, rule)
 }
@@ -116,7 +162,8 @@ pub fn open(dir: &Path, name: &OsStr, rule: &Rule) -> Result<Opened, Refusal> {
 /// Where `path` leads, when nobody but `owners` can turn any step of the way:
 /// no directory on it, and no link in one, is another's to change. So the
 /// answer stays right between now and its use.
-fn follow(path: &Path, owners: &[u32]) -> Result<PathBuf, Refusal> {
+fn follow(path: &Path, rule: &Rule) -> Result<PathBuf, Refusal> {
+    let owners = &rule.owners;
     let mut left: Vec<OsString> = parts(path);
     let mut here = PathBuf::from("/");
     let mut links = 0;
@@ -124,7 +171,8 @@ fn follow(path: &Path, owners: &[u32]) -> Result<PathBuf, Refusal> {
         let turned = |_| Refusal::LinkWay(here.clone());
         let directory = std::fs::symlink_metadata(&here)?;
         let sticky = directory.mode() & 0o1000 != 0;
-        owner_and_mode(&directory, owners, sticky).map_err(turned)?;
+        let sealed = if sticky { 0 } else { rule.sealed };
+        owner_and_mode(&directory, owners, sealed).map_err(turned)?;
         if part == ".." {
             here.pop();
             continue;
@@ -167,7 +215,7 @@ fn parts(path: &Path) -> Vec<OsString> {
 
 /// Ok when only `owners` can put files into `dir`.
 pub fn trusted_directory(dir: &Path, owners: &[u32]) -> Result<(), Refusal> {
-    owner_and_mode(&std::fs::metadata(dir)?, owners, false)
+    owner_and_mode(&std::fs::metadata(dir)?, owners, OWNER_ONLY)
 }
 
 /// Opens the thing itself, be it a link, a FIFO or a device, without any
@@ -186,7 +234,7 @@ fn judge(file: File, metadata: &Metadata, rule: &Rule) -> Result<Opened, Refusal
     if !metadata.is_file() {
         return Err(Refusal::Kind(kind(metadata)));
     }
-    owner_and_mode(metadata, &rule.owners, false)?;
+    owner_and_mode(metadata, &rule.owners, rule.sealed)?;
     if rule.one_name && metadata.nlink() != 1 {
         return Err(Refusal::Names(metadata.nlink()));
     }
@@ -209,7 +257,7 @@ fn judge(file: File, metadata: &Metadata, rule: &Rule) -> Result<Opened, Refusal
     Ok(Opened { file, version })
 }
 
-fn owner_and_mode(metadata: &Metadata, owners: &[u32], sticky: bool) -> Result<(), Refusal> {
+fn owner_and_mode(metadata: &Metadata, owners: &[u32], sealed: u32) -> Result<(), Refusal> {
     if !owners.contains(&metadata.uid()) {
         let wanted = owners.first().copied().unwrap_or(0);
         return Err(Refusal::Owner {
@@ -217,7 +265,7 @@ fn owner_and_mode(metadata: &Metadata, owners: &[u32], sticky: bool) -> Result<(
             wanted,
         });
     }
-    if metadata.mode() & 0o022 != 0 && !sticky {
+    if metadata.mode() & sealed != 0 {
         return Err(Refusal::Mode(metadata.mode()));
     }
     Ok(())
@@ -244,6 +292,7 @@ mod tests {
             owners: vec![nix::unistd::geteuid().as_raw()],
             one_name: true,
             links: true,
+            sealed: OWNER_ONLY,
         }
     }
 

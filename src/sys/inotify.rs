@@ -91,6 +91,11 @@ pub fn getdents(dir: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp(pub i64);
 
+impl Stamp {
+    /// Later than any.
+    pub const NEVER: Stamp = Stamp(i64::MAX);
+}
+
 /// What tells an inode from every other: device, number, birth where it is kept.
 pub type Identity = ((u32, u32), u64, Option<Stamp>);
 

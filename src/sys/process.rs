@@ -5,7 +5,7 @@
 //! well die of `SIGRTMIN`), so the status is read from `siginfo_t` here.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use libc::c_int;
 
@@ -18,20 +18,39 @@ pub enum End {
     Signaled(i32),
 }
 
-/// Reaps the process if it has ended; None while it lives (`WNOHANG`).
+/// pidfd_open(2) (Linux 5.3) of a child that has not been reaped; close-on-exec.
+pub(super) fn open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    match RawFd::try_from(fd) {
+        // SAFETY: a new descriptor, which nobody else owns.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Reaps a child that is in `_exit`.
+pub(super) fn reap_ending(pid: i32) {
+    // SAFETY: no memory is passed. An error leaves nothing that could be done.
+    while unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) } < 0
+        && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+    {}
+}
+
+/// Ends a child and its group at once.
+pub(super) fn kill_and_reap(pid: i32) {
+    // SAFETY: no memory is passed; the child is ours and not reaped.
+    unsafe { libc::kill(-pid, libc::SIGKILL) };
+    // SAFETY: as above; it may have left its group.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    reap_ending(pid);
+}
+
+/// Reaps the process if it has ended; None while it lives. waitid(2) with
+/// `P_PIDFD` (Linux 5.4).
 ///
 /// Errors: `ECHILD` when somebody else reaped it.
 pub fn reap(pidfd: BorrowedFd<'_>) -> io::Result<Option<End>> {
-    wait(pidfd, libc::WNOHANG)
-}
-
-/// Waits for the end of a process that is known to be ending.
-pub(super) fn reap_blocking(pidfd: BorrowedFd<'_>) -> io::Result<Option<End>> {
-    wait(pidfd, 0)
-}
-
-/// waitid(2) with `P_PIDFD` (Linux 5.4).
-fn wait(pidfd: BorrowedFd<'_>, flags: c_int) -> io::Result<Option<End>> {
     loop {
         // SAFETY: siginfo_t is plain data; all zeroes is a valid value of it.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -41,7 +60,7 @@ fn wait(pidfd: BorrowedFd<'_>, flags: c_int) -> io::Result<Option<End>> {
                 libc::P_PIDFD,
                 pidfd.as_raw_fd() as libc::id_t,
                 &mut info,
-                libc::WEXITED | libc::__WALL | flags,
+                libc::WEXITED | libc::__WALL | libc::WNOHANG,
             )
         };
         if result < 0 {
@@ -101,13 +120,18 @@ pub fn signal_group(pid: i32, pidfd: BorrowedFd<'_>, number: c_int) -> io::Resul
 }
 
 /// Undoes an inherited `SIGCHLD = SIG_IGN`, under which the kernel would throw
-/// the exit status of every command away.
+/// the exit status of every command away. A handler stays.
 pub fn keep_exit_statuses() -> io::Result<()> {
-    // SAFETY: SIG_DFL installs no code of ours.
-    let result = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-    if result == libc::SIG_ERR {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
+    // SAFETY: sigaction is plain data; all zeroes is a valid value of it.
+    let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: only reads the present action into `old`.
+    let result = unsafe { libc::sigaction(libc::SIGCHLD, std::ptr::null(), &mut old) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
     }
+    if old.sa_sigaction == libc::SIG_IGN {
+        // SAFETY: SIG_DFL installs no code of ours.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    }
+    Ok(())
 }

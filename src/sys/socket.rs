@@ -68,6 +68,19 @@ pub fn receive_packet(
     ))
 }
 
+/// The same without descriptors: those that came are dropped by the kernel. The
+/// difference matters, because to close a descriptor of a file system of the
+/// sender's own making may take for ever, and for the kernel it does not.
+pub fn receive_text(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
+    let mut parts = [IoSliceMut::new(buffer)];
+    let message =
+        recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, None, MsgFlags::MSG_DONTWAIT)?;
+    let cut = message
+        .flags
+        .intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
+    Ok((message.bytes, cut))
+}
+
 /// Accepts a connection, not blocking, closed by an exec. None: nobody waits.
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;

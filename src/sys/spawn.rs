@@ -1,10 +1,15 @@
 //! Starts a program at the speed of vfork(2), whatever the size of this process.
 //!
-//! `clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD)` on a stack of its own, as
-//! posix_spawn does it: the child borrows this process's memory until it
-//! executes, and this thread sleeps meanwhile. posix_spawn itself cannot give a
-//! pidfd, change identity or say which step failed, and std's `Command` forks
-//! for any of these.
+//! `clone(CLONE_VM | CLONE_VFORK)` on a stack of its own, as posix_spawn does
+//! it: the child borrows this process's memory until it executes, and this
+//! thread sleeps meanwhile. posix_spawn itself cannot change identity or say
+//! which step failed, and std's `Command` forks for any of these.
+//!
+//! Each system call of the child is a part of the time from an event to its
+//! command (about 1 % of it), so what can be done outside is: descriptors that
+//! this process inherited are marked close-on-exec in advance, and the pidfd is
+//! opened when the program already runs, from a reserve so that it cannot fail
+//! for want of a descriptor.
 //!
 //! The rules of such a child: everything it needs is laid out before the clone
 //! (no allocation after it), it makes bare system calls only (libc's setuid
@@ -17,8 +22,9 @@ mod signals;
 mod strings;
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::ptr;
 
@@ -33,6 +39,7 @@ use super::process;
 /// Stack of the child. It needs about 1 KiB; unoptimised builds some more.
 const STACK: usize = 64 * 1024;
 const GUARD: usize = 64 * 1024; // one page, whatever its size
+
 /// The user a program runs as: uid, gid, supplementary groups.
 pub type Ids<'a> = (u32, u32, &'a [u32]);
 
@@ -41,8 +48,8 @@ pub type Ids<'a> = (u32, u32, &'a [u32]);
 pub struct Program<'a> {
     /// argv; the first is looked up in `env`'s PATH when it has no slash.
     pub argv: &'a [OsString],
-    /// The whole environment.
-    pub env: &'a [(OsString, OsString)],
+    /// The whole environment, in two parts.
+    pub env: [&'a [(OsString, OsString)]; 2],
     /// Descriptor 0 of the program.
     pub stdin: BorrowedFd<'a>,
     /// Descriptors 1 and 2 of the program.
@@ -100,26 +107,44 @@ pub struct Spawner {
     /// Signals whose disposition in this process is not the default.
     changed: Vec<c_int>,
     strings: Strings,
+    /// A descriptor whose place a pidfd can take.
+    reserve: Option<OwnedFd>,
 }
 
 impl Spawner {
     /// Maps the child's stack and notes which signals this process ignores or
     /// handles now: make it after they have been set up.
     pub fn new() -> io::Result<Self> {
+        close_inherited_on_exec();
         Ok(Self {
             stack: Stack::new()?,
             changed: signals::changed(),
             strings: Strings::default(),
+            reserve: Some(File::open("/dev/null")?.into()),
         })
+    }
+
+    /// Does what the next start would otherwise have to do.
+    pub fn prepare(&mut self) {
+        // In case a library has opened something without O_CLOEXEC.
+        close_inherited_on_exec();
+        self.strings.shrink();
+        if self.reserve.is_none() {
+            self.reserve = File::open("/dev/null").ok().map(OwnedFd::from);
+        }
     }
 
     /// Starts `program` in a process group of its own, with default signals and
     /// descriptors 0, 1 and 2 only. Returns when it executes.
     pub fn spawn(&mut self, program: &Program<'_>) -> Result<Child, Failure> {
-        let layout = self.strings.lay_out(program).map_err(|errno| Failure {
-            step: Step::Arguments,
-            errno,
-        })?;
+        if self.reserve.is_none() {
+            self.reserve = File::open("/dev/null").ok().map(OwnedFd::from);
+        }
+        if self.reserve.is_none() {
+            return Err(failed(Step::Clone, libc::EMFILE));
+        }
+        let layout = self.strings.lay_out(program);
+        let layout = layout.map_err(|errno| failed(Step::Arguments, errno))?;
         let pointers = &mut self.strings.pointers;
         let path = |index: Option<usize>| index.and_then(|i| pointers.get(i).copied());
         let (cwd, append) = (path(layout.cwd), path(layout.append));
@@ -139,20 +164,45 @@ impl Spawner {
             changed: &self.changed,
             failure: None,
         };
-        let (pid, pidfd) = clone_child(&self.stack, &mut plan).map_err(|errno| Failure {
-            step: Step::Clone,
-            errno,
-        })?;
-        match plan.failure {
-            None => Ok(Child { pid, pidfd }),
-            Some(failure) => {
-                use std::os::fd::AsFd;
-                // It is in _exit; nothing can be done about an error here.
-                let _ = process::reap_blocking(pidfd.as_fd());
-                Err(failure)
-            }
+        let pid =
+            clone_child(&self.stack, &mut plan).map_err(|errno| failed(Step::Clone, errno))?;
+        if let Some(failure) = plan.failure {
+            process::reap_ending(pid);
+            return Err(failure);
         }
+        self.follow(pid)
     }
+
+    /// Opens the pidfd of a program that already runs.
+    fn follow(&mut self, pid: i32) -> Result<Child, Failure> {
+        let pidfd = process::open(pid).or_else(|_| {
+            self.reserve = None;
+            process::open(pid)
+        });
+        pidfd.map(|pidfd| Child { pid, pidfd }).map_err(|error| {
+            // The kernel is out of memory. What cannot be followed must not run.
+            process::kill_and_reap(pid);
+            failed(Step::Clone, error.raw_os_error().unwrap_or(libc::ENOMEM))
+        })
+    }
+}
+
+fn failed(step: Step, errno: i32) -> Failure {
+    Failure { step, errno }
+}
+
+/// Marks everything above standard error close-on-exec. Linux 5.11; on older
+/// kernels only our own descriptors (all O_CLOEXEC) are.
+fn close_inherited_on_exec() {
+    // SAFETY: no memory is passed, and no descriptor is closed now.
+    unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            c_int::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
 }
 
 /// Memory for the child to run on, with an inaccessible part below it.
@@ -200,21 +250,16 @@ impl Drop for Stack {
     }
 }
 
-/// Runs `plan` in a child; returns when that has executed its program or ended.
-/// Err: the errno of clone.
-fn clone_child(stack: &Stack, plan: &mut Plan<'_>) -> Result<(i32, OwnedFd), i32> {
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
-    let mut pidfd: RawFd = -1;
+/// Runs `plan` in a child; returns its number when it has executed its program
+/// or ended. Err: the errno of clone.
+fn clone_child(stack: &Stack, plan: &mut Plan<'_>) -> Result<i32, i32> {
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     let argument: *mut Plan<'_> = plan;
     let old = set_mask(!0);
     // SAFETY: `entry` runs on `stack`, which nobody else uses; CLONE_VFORK keeps this thread, and
     // so everything that `plan` points to, as it is until the child has executed or ended.
-    let pid = unsafe { libc::clone(entry, stack.top(), flags, argument.cast(), &raw mut pidfd) };
+    let pid = unsafe { libc::clone(entry, stack.top(), flags, argument.cast()) };
     let errno = Errno::last_raw();
     set_mask(old);
-    if pid < 0 {
-        return Err(errno);
-    }
-    // SAFETY: CLONE_PIDFD stored a new descriptor, which nobody else owns.
-    Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+    if pid < 0 { Err(errno) } else { Ok(pid) }
 }

@@ -103,6 +103,19 @@ impl Reporter {
         });
     }
 
+    /// As [`nearest`], while errors are still kept: a search for each of a hundred
+    /// thousand words would take a while, for nobody.
+    pub fn nearest<'a>(
+        &self,
+        word: &str,
+        candidates: impl Iterator<Item = &'a str>,
+    ) -> Option<&'a str> {
+        if self.kept.len() - self.notes >= MAX_KEPT {
+            return None;
+        }
+        nearest(word, candidates)
+    }
+
     /// All of them, in the order of the lines.
     pub fn finish(mut self) -> Vec<Diagnostic> {
         if self.dropped > 0 {

@@ -2,7 +2,7 @@
 //!
 //! `\` protects the byte after it, so that a comma or a blank can stand in a value.
 
-use super::diagnostics::{Reporter, Span, nearest, quoted};
+use super::diagnostics::{Reporter, Span, quoted};
 use super::option_words::{self, OptionWords};
 use super::unsupported::{self, Feature};
 use super::{Context, Dialect, Mask, Options, mask};
@@ -135,7 +135,7 @@ fn unknown(word: &[u8], text: &str, span: Span, report: &mut Reporter) {
         format!("an option needs a value: `{name}=...`")
     } else {
         let options = option_words::NAMES.iter().copied();
-        match nearest(
+        match report.nearest(
             text,
             mask::words()
                 .map(|(_, w)| w)

@@ -97,6 +97,11 @@ pub fn option_names() -> &'static [&'static str] {
     &option_words::NAMES
 }
 
+/// Every word of a mask field that names events or a flag, for completions and tests.
+pub fn event_words() -> impl Iterator<Item = &'static str> {
+    mask::words().map(|(_, word)| word)
+}
+
 impl Line {
     /// True where both ask for the same work: they differ at most in their number.
     /// A reload keeps the watches of such lines.

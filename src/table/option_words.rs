@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::diagnostics::{Reporter, Span, nearest, quoted};
+use super::diagnostics::{Reporter, Span, quoted};
 use super::option_choices as choices;
 use super::option_values::{self as values, Wrong};
 use super::unsupported::{self, Feature};
@@ -77,7 +77,7 @@ impl OptionWords {
     pub fn set(&mut self, name: &[u8], value: &[u8], span: Span, report: &mut Reporter) {
         let text = std::str::from_utf8(name).unwrap_or_default();
         let Some(name) = NAMES.iter().copied().find(|n| *n == text) else {
-            let help = match nearest(text, NAMES.iter().copied()) {
+            let help = match report.nearest(text, NAMES.iter().copied()) {
                 Some(near) => format!("did you mean `{near}=`?"),
                 None => "incrontab(5) lists the options".into(),
             };
@@ -274,9 +274,9 @@ impl OptionWords {
         );
         refuse(
             "max-wait",
-            o.settle.is_zero() || o.max_wait.is_some_and(|w| w < o.settle),
-            "`max-wait=` must be at least `settle=`",
-            "give both: `settle=2s,max-wait=20s`",
+            (o.settle.is_zero() && o.batch.is_none()) || o.max_wait.is_some_and(|w| w < o.settle),
+            "`max-wait=` bounds `settle=` or `batch=`, and is no shorter than `settle=`",
+            "give both: `settle=2s,max-wait=20s`, or `batch=100,max-wait=5s`",
         );
         refuse(
             "kill-after",

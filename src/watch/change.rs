@@ -38,22 +38,25 @@ impl Inotify {
             return;
         };
         let arrived = raw.mask.intersects(Mask::CREATE | Mask::MOVED_TO);
+        let plain = r.pattern.is_none();
         if r.keeps_names() {
             if arrived {
-                self.note_name(id, raw.name)
-            } else {
-                self.drop_name(id, raw.name)
+                self.note_name(id, raw.name);
+            } else if !raw.mask.intersects(Mask::ATTRIB) {
+                self.drop_name(id, raw.name);
             }
         }
         if !raw.mask.intersects(Mask::ISDIR) {
             return;
         }
-        if raw.mask.intersects(Mask::MOVED_FROM) {
+        if raw.mask.intersects(Mask::ATTRIB) {
+            self.mode_changed(root, id, raw.name, out);
+        } else if raw.mask.intersects(Mask::MOVED_FROM) {
             if let Some(child) = self.tree.find(id, raw.name) {
                 self.tree.limbo(child);
             }
         } else if arrived {
-            let within = self.cookies.from_within(raw.cookie, root);
+            let within = plain && self.cookies.from_within(raw.cookie, root);
             let moved = raw.mask.intersects(Mask::MOVED_TO) && !within;
             let how = if moved { How::Moved } else { How::Made };
             self.enter(root, id, raw.name, how, out);
@@ -61,7 +64,7 @@ impl Inotify {
     }
 
     /// Watches and scans the directory `name` in `parent`, if it is (still) there.
-    fn enter(
+    pub(super) fn enter(
         &mut self,
         root: RootId,
         parent: NodeId,
@@ -72,12 +75,7 @@ impl Inotify {
         let Some(r) = self.roots.get(root) else {
             return;
         };
-        let depth = if r.key.depth.is_some() {
-            self.tree.depth(parent) + 1
-        } else {
-            0
-        };
-        if !r.enters(name, depth) {
+        if !r.descends() || self.entry(root, parent, name).is_none() {
             return;
         }
         let Ok(dir) = self.open_node(parent, path_flags()) else {
@@ -89,14 +87,14 @@ impl Inotify {
             Ok(fd) => match self.meet(parent, name, fd.as_fd()) {
                 Ok(Met::New(id)) => self.scan(id, fd, how, out),
                 Ok(Met::Known(_)) => self.read_in_vain(parent, name),
-                Err(e) => self.refused(root, parent, name, &e, out),
+                Err(e) => self.refused(root, parent, name, &e),
             },
             Err(nix::Error::ENOENT | nix::Error::ENOTDIR | nix::Error::ELOOP) => {
                 if let Some(old) = self.tree.find(parent, name) {
                     self.tree.limbo(old);
                 }
             }
-            Err(e) => self.refused(root, parent, name, &e.into(), out),
+            Err(e) => self.refused(root, parent, name, &e.into()),
         }
     }
 
@@ -218,8 +216,11 @@ impl Inotify {
                 continue;
             };
             let mask = self.needed(wd);
-            let has = self.kernel.get(wd).map_or(0, |w| w.mask);
-            if has == mask | Mask::DELETE_SELF.0 {
+            if self
+                .kernel
+                .get(wd)
+                .is_none_or(|w| w.mask == mask | Mask::DELETE_SELF.0)
+            {
                 continue;
             }
             if let Ok(fd) = self.open_node(id, path_flags()) {

@@ -74,7 +74,17 @@ pub fn events(
     let mut tell = |mask: Mask, path: &[u8], old_path: Option<PathBuf>| {
         let (watch, name) = spec.place(path);
         let mask = mask | kind;
-        out.push(Rc::new(Event { mask, watch, name, old_path, time, origin, actor: None, labels: None }));
+        out.push(Rc::new(Event {
+            mask,
+            watch,
+            name,
+            old_path,
+            time,
+            seq: 0,
+            origin,
+            actor: None,
+            labels: None,
+        }));
     };
     let old_path = difference.old_path.as_deref();
     if let (What::Moved, Some(old)) = (difference.what, old_path)

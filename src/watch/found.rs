@@ -25,6 +25,30 @@ pub(super) enum How {
     Moved,
     /// Anything may have happened since this time.
     Since(Stamp),
+    /// Watched again after it had been refused at this time; what changed since
+    /// in directories that were watched all the time is known.
+    Regain(Stamp, Part),
+}
+
+/// Of a tree that is watched completely again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Was watched all the time.
+    Held,
+    /// Was not watched.
+    Lacked,
+}
+
+impl How {
+    /// True where directories that are known are looked at again.
+    pub fn again(self) -> bool {
+        matches!(self, How::Since(_) | How::Regain(..))
+    }
+
+    /// True where nothing in the directory itself is told.
+    pub fn silent(self) -> bool {
+        matches!(self, How::Known | How::Regain(_, Part::Held))
+    }
 }
 
 /// What the scan knows of it.
@@ -64,9 +88,9 @@ impl Thing {
             changed: stat.map(|s| s.changed).unwrap_or_default(),
         };
         match how {
-            How::Known => return None,
+            How::Known | How::Regain(_, Part::Held) => return None,
             How::Made | How::Moved => {}
-            How::Since(since) => {
+            How::Since(since) | How::Regain(since, Part::Lacked) => {
                 let s = stat?;
                 if s.changed < since && arrived != Some(true) {
                     return None;

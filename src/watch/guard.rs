@@ -283,6 +283,7 @@ impl Inotify {
         let news = News {
             place: Place::Root,
             name: b"",
+            owner: (owner, b""),
             kind: Mask(0),
             origin: Origin::Kernel,
             old_path: self.old_path(root, raw),

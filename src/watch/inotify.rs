@@ -15,6 +15,8 @@ use std::time::SystemTime;
 use super::found::How;
 use super::guard::Guards;
 use super::kernel::Kernel;
+use super::limits::Retry;
+use super::mounts::Mounts;
 use super::parse::{self, Raw};
 use super::rescan::Names;
 use super::root::{Key, Line, Root, RootId, Roots};
@@ -62,8 +64,14 @@ pub struct Inotify {
     /// Names in directories whose lines ask for deletions: a rescan compares.
     pub(super) names: Names,
     pub(super) told: Told,
+    /// What had been told when the rescan began that is going on.
+    pub(super) told_before: Told,
     /// Roots whose file is watched twice and has an event to come.
     pub(super) echoes: Vec<RootId>,
+    pub(super) mounts: Mounts,
+    /// Some root lacks watches and its lines have not been told.
+    pub(super) lacking: bool,
+    pub(super) retry: Retry,
     buffer: Vec<u8>,
     /// For getdents64, used again and again.
     pub(super) entries: Vec<u8>,
@@ -77,6 +85,8 @@ pub struct Inotify {
     /// When the events at hand were read.
     pub(super) time: SystemTime,
     pub(super) figures: Figures,
+    /// Events made so far.
+    pub(super) seq: u64,
 }
 
 impl Inotify {
@@ -97,8 +107,13 @@ impl Inotify {
             stale: Vec::new(),
             deferred: Vec::new(),
             dirty: Vec::new(),
-            names: Names::default(), told: Told::default(),
+            names: Names::default(),
+            told: Told::default(),
+            told_before: Told::default(),
             echoes: Vec::new(),
+            mounts: Mounts::new(),
+            lacking: false,
+            retry: Retry::default(),
             buffer: vec![0; BUFFER],
             entries: vec![0; BUFFER / 2],
             total: 0,
@@ -107,6 +122,7 @@ impl Inotify {
             before: sys::file_clock(),
             time: SystemTime::now(),
             figures: Figures::default(),
+            seq: 0,
         })
     }
 
@@ -194,7 +210,8 @@ fn overflows(mut bytes: &[u8]) -> bool {
 /// True for events after which the picture may be wrong.
 fn structural(raw: &Raw<'_>) -> bool {
     let names = Mask::CREATE | Mask::DELETE | Mask::MOVE;
-    raw.mask.intersects(Mask::MOVE_SELF) || raw.mask.intersects(names)
+    raw.mask.intersects(Mask::MOVE_SELF | names)
+        || raw.mask.contains(Mask::ATTRIB | Mask::ISDIR) && !raw.name.is_empty()
 }
 
 impl Source for Inotify {
@@ -221,6 +238,7 @@ impl Source for Inotify {
             self.lines.insert(request.line, id);
             if grown {
                 self.ask_again(id, out);
+                self.tell_lacks(out);
             }
             return;
         }
@@ -232,6 +250,8 @@ impl Source for Inotify {
         self.keys.insert(key, id);
         self.resolve(id, How::Known, out);
         self.refresh(out);
+        self.retry_deferred(out);
+        self.tell_lacks(out);
     }
 
     fn remove(&mut self, line: LineId) {
@@ -246,13 +266,14 @@ impl Source for Inotify {
         if root.lines.is_empty() {
             self.keys.retain(|_, &mut r| r != id);
             self.drop_root(id);
+            self.retry.soon();
         } else {
             self.narrow_root(id);
         }
     }
 
     fn read(&mut self, now: Moment, out: &mut Vec<Report>) -> io::Result<bool> {
-        let _ = now;
+        self.retry.now = now;
         let started = sys::file_clock();
         let mut buffer = std::mem::take(&mut self.buffer);
         let read = nix::unistd::read(self.kernel.fd(), &mut buffer);
@@ -266,7 +287,11 @@ impl Source for Inotify {
                     self.drained = started;
                 }
                 let mut rest = buffer.get(..n).unwrap_or_default();
-                if more || self.told.since.is_some() || overflows(rest) {
+                if overflows(rest) {
+                    // This read made room: what was lost was lost before it, so what
+                    // it brings covers whatever state a thing had then.
+                    self.told.since = Some(Stamp::NEVER);
+                } else if more || self.told.since.is_some() {
                     self.told.since = Some(started);
                 }
                 while let Some(raw) = parse::event(rest) {
@@ -283,6 +308,7 @@ impl Source for Inotify {
         self.buffer = buffer;
         self.refresh(out);
         self.retry_deferred(out);
+        self.tell_lacks(out);
         if matches!(result, Ok(false)) {
             self.forget_echoes();
             self.told.clear();
@@ -292,8 +318,25 @@ impl Source for Inotify {
     }
 
     fn deadline(&self) -> Option<Moment> {
-        None
+        self.retry.at
     }
 
-    fn tick(&mut self, _now: Moment, _out: &mut Vec<Report>) {}
+    fn tick(&mut self, now: Moment, out: &mut Vec<Report>) {
+        self.time = SystemTime::now();
+        self.retry_lacks(now, out);
+    }
+
+    fn mounts(&self) -> Option<BorrowedFd<'_>> {
+        self.mounts.fd()
+    }
+
+    fn mounts_changed(&mut self, now: Moment, out: &mut Vec<Report>) {
+        self.retry.now = now;
+        // What happened before on a file system that is gone now waits in the queue.
+        while let Ok(true) = self.read(now, out) {}
+        self.time = SystemTime::now();
+        self.mounts_moved(out);
+        self.retry_deferred(out);
+        self.tell_lacks(out);
+    }
 }

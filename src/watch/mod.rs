@@ -11,7 +11,9 @@ mod guard;
 mod inotify;
 mod kernel;
 mod limits;
+mod mounts;
 mod parse;
+mod pattern;
 pub mod poll;
 mod rescan;
 mod resolve;
@@ -87,4 +89,11 @@ pub trait Source {
     fn deadline(&self) -> Option<Moment>;
     /// Does what was waiting for `deadline`.
     fn tick(&mut self, now: Moment, out: &mut Vec<Report>);
+    /// A second descriptor, to be polled for POLLPRI (EPOLLPRI) only: the table of
+    /// mounts. Apart from `fd`, so that the way of an event is one wait and one read.
+    fn mounts(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+    /// `mounts` has become ready.
+    fn mounts_changed(&mut self, _now: Moment, _out: &mut Vec<Report>) {}
 }

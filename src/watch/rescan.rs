@@ -15,12 +15,12 @@ use nix::sys::stat::Mode;
 use super::Report;
 use super::found::{How, Thing};
 use super::inotify::Inotify;
-use super::root::{Root, RootId, State};
+use super::root::{RootId, State};
 use super::scan::{dir_flags, path_flags};
 use super::tell::{News, Owner, Place};
-use super::tree::{LIMBO, MET, NodeId};
+use super::tree::{LIMBO, MET, NodeId, SERVED};
 use crate::event::Origin;
-use crate::sys::inotify::{self as sys, Stamp};
+use crate::sys::inotify as sys;
 use crate::table::Mask;
 
 /// Names by directory.
@@ -31,25 +31,44 @@ impl Inotify {
     pub(super) fn overflow(&mut self, out: &mut Vec<Report>) {
         self.figures.overflows += 1;
         let since = self.before;
+        let now = sys::file_clock();
         log::warn!(overflows = self.figures.overflows; "inotify queue overflow: looking for what changed");
+        self.told_before = std::mem::take(&mut self.told);
+        self.told.since = Some(now);
         for root in self.roots.ids() {
-            self.rescan(root, since, out);
+            self.rescan(root, How::Since(since), out);
         }
+        self.told_before.clear();
+        // The next rescan need not look further back than this one.
+        self.before = now;
+        self.drained = now;
     }
 
-    /// Tells what changed at a root since a time.
-    pub(super) fn rescan(&mut self, id: RootId, since: Stamp, out: &mut Vec<Report>) {
-        let Some(root) = self.roots.get(id) else { return };
+    /// Tells what changed at a root: `Since` a time, or where watches were lacking.
+    pub(super) fn rescan(&mut self, id: RootId, how: How, out: &mut Vec<Report>) {
+        let Some(root) = self.roots.get(id) else {
+            return;
+        };
         self.figures.rescans += 1;
-        let since = since.max(root.settled);
+        let settled = root.settled;
+        let how = match how {
+            How::Since(since) => How::Since(since.max(settled)),
+            how => how,
+        };
         let (top, identity) = (root.top(), root.identity);
         let was_file = matches!(root.state, State::File(_));
         self.resolve(id, How::Moved, out);
-        let Some(root) = self.roots.get(id) else { return };
+        let Some(root) = self.roots.get(id) else {
+            return;
+        };
         match &root.state {
-            State::Dir(now) if top == Some(*now) => self.rescan_tree(*now, since, out),
+            State::Dir(now) if top == Some(*now) => self.rescan_tree(*now, how, out),
             State::File(_) => {
-                let how = if root.identity == identity { How::Since(since) } else { How::Moved };
+                let how = if root.identity == identity {
+                    how
+                } else {
+                    How::Moved
+                };
                 self.rescan_file(id, how, out);
             }
             State::Missing if was_file => self.tell_file_gone(id, out),
@@ -57,15 +76,17 @@ impl Inotify {
         }
     }
 
-    fn rescan_tree(&mut self, top: NodeId, since: Stamp, out: &mut Vec<Report>) {
+    fn rescan_tree(&mut self, top: NodeId, how: How, out: &mut Vec<Report>) {
         for id in self.tree.subtree(top) {
             if let Some(n) = self.tree.get_mut(id) {
                 n.flags &= !MET;
             }
         }
-        let Ok(fd) = self.open_node(top, dir_flags()) else { return };
+        let Ok(fd) = self.open_node(top, dir_flags()) else {
+            return;
+        };
         self.flag(top, MET);
-        self.scan(top, fd, How::Since(since), out);
+        self.scan(top, fd, how, out);
         while let Some((id, how)) = self.deferred.pop() {
             if let Ok(fd) = self.open_node(id, dir_flags()) {
                 self.scan(id, fd, how, out);
@@ -81,13 +102,15 @@ impl Inotify {
 
     /// A sub-directory is gone, and the kernel may not say so.
     fn tell_dir_gone(&mut self, id: NodeId, out: &mut Vec<Report>) {
-        let Some(node) = self.tree.get(id) else { return };
+        let Some(node) = self.tree.get(id) else {
+            return;
+        };
         let (root, parent, name) = (node.root, node.parent, node.name.clone());
         // In limbo: that it left its name has been told.
         if node.flags & LIMBO == 0 {
-            self.tell_parting(root, Place::Node(parent), &name, Mask::ISDIR, out);
+            self.tell_parting(root, parent, &name, Mask::ISDIR, out);
         }
-        let news = News::found(Place::Node(id), b"", Mask(0));
+        let news = News::found(Owner::Node(id), Place::Node(id), b"", Mask(0));
         self.tell(root, &news, |line| line.mask & Mask::DELETE_SELF, out);
     }
 
@@ -101,31 +124,83 @@ impl Inotify {
         out: &mut Vec<Report>,
     ) {
         let now = self.names.get(&node.0);
-        let gone: Vec<_> = old.iter().filter(|n| !now.is_some_and(|now| now.contains(*n))).cloned().collect();
+        let gone: Vec<_> = old
+            .iter()
+            .filter(|n| !now.is_some_and(|now| now.contains(*n)))
+            .cloned()
+            .collect();
         for name in gone {
             // Sub-directories with a place of their own are told with that.
             if self.tree.find(node, &name).is_some() {
                 continue;
             }
-            self.tell_parting(root, Place::Node(node), &name, Mask(0), out);
-            found.push((Owner::Node(node), name, Thing { gone: true, ..Thing::default() }));
+            self.tell_parting(root, node, &name, Mask(0), out);
+            found.push((
+                Owner::Node(node),
+                name,
+                Thing {
+                    gone: true,
+                    ..Thing::default()
+                },
+            ));
         }
     }
 
-    fn tell_parting(&mut self, root: RootId, place: Place<'_>, name: &[u8], kind: Mask, out: &mut Vec<Report>) {
-        let gone = Thing { gone: true, ..Thing::default() };
-        let news = News::found(place, name, kind);
+    fn tell_parting(
+        &mut self,
+        root: RootId,
+        dir: NodeId,
+        name: &[u8],
+        kind: Mask,
+        out: &mut Vec<Report>,
+    ) {
+        let owner = Owner::Node(dir);
+        if self.tree.get(dir).is_some_and(|n| n.flags & SERVED == 0) {
+            if let Some(path) = self.matched(root, dir, name).filter(|_| kind.is_empty()) {
+                let news = News {
+                    owner: (owner, name),
+                    ..News::found(owner, Place::Path(&path), b"", kind)
+                };
+                let choose = |line: &super::root::Line| {
+                    super::found::for_file(line.mask, Mask::DELETE, false, false)
+                };
+                self.tell(root, &news, choose, out);
+            }
+            return;
+        }
+        let gone = Thing {
+            gone: true,
+            ..Thing::default()
+        };
+        let news = News::found(owner, Place::Node(dir), name, kind);
         self.tell(root, &news, |line| super::found::due(line.mask, gone), out);
     }
 
     /// A file that was and is there.
     fn rescan_file(&mut self, id: RootId, how: How, out: &mut Vec<Report>) {
-        let Some((wd, name)) = self.roots.get(id).and_then(|r| r.leaf.clone()) else { return };
-        let Some(dir) = self.open_guard(wd) else { return };
-        let Ok(fd) = openat(&dir, &*name, path_flags(), Mode::empty()) else { return };
-        let Ok(stat) = sys::stat(fd.as_fd(), c"") else { return };
-        let Some(thing) = self.look(id, wd, dir.as_fd(), (&name, stat.kind()), (how, None)) else { return };
-        self.tell_found(id, Place::Root, Owner::File(id), b"", thing, how, out);
+        let Some((wd, name)) = self.roots.get(id).and_then(|r| r.leaf.clone()) else {
+            return;
+        };
+        let Some(dir) = self.open_guard(wd) else {
+            return;
+        };
+        let Ok(fd) = openat(&dir, &*name, path_flags(), Mode::empty()) else {
+            return;
+        };
+        let Ok(stat) = sys::stat(fd.as_fd(), c"") else {
+            return;
+        };
+        let Some(thing) = self.look(id, wd, dir.as_fd(), (&name, stat.kind()), (how, None)) else {
+            return;
+        };
+        self.tell_found(
+            id,
+            (Place::Root, b""),
+            (Owner::File(id), b""),
+            thing,
+            how,
+            out,
+        );
         let until = self.total + self.kernel.queued();
         self.seen.insert(Owner::File(id), b"", thing, until);
         self.seen.own_done(until);
@@ -133,11 +208,17 @@ impl Inotify {
 
     fn tell_file_gone(&mut self, id: RootId, out: &mut Vec<Report>) {
         let parting = Mask::DELETE_SELF | Mask::MOVE_SELF | Mask::DELETE | Mask::MOVED_FROM;
-        let told = self.told.of(Owner::File(id), b"");
-        let news = News::found(Place::Root, b"", Mask(0));
+        let told = self.told_before.of(Owner::File(id), b"");
+        let news = News::found(Owner::File(id), Place::Root, b"", Mask(0));
         let choose = |line: &super::root::Line| {
-            let known = told.iter().any(|(l, mask, _)| *l == line.id && mask.intersects(parting));
-            if known { Mask(0) } else { super::found::for_file(line.mask, Mask::DELETE, false, false) }
+            let known = told
+                .iter()
+                .any(|(l, mask, _)| *l == line.id && mask.intersects(parting));
+            if known {
+                Mask(0)
+            } else {
+                super::found::for_file(line.mask, Mask::DELETE, false, false)
+            }
         };
         self.tell(id, &news, choose, out);
     }
@@ -157,10 +238,15 @@ impl Inotify {
 
 impl<'a> News<'a> {
     /// News of a rescan.
-    fn found(place: Place<'a>, name: &'a [u8], kind: Mask) -> Self {
-        News { place, name, kind, origin: Origin::Rescan, old_path: None, known: None }
+    fn found(owner: Owner, place: Place<'a>, name: &'a [u8], kind: Mask) -> Self {
+        News {
+            place,
+            name,
+            owner: (owner, name),
+            kind,
+            origin: Origin::Rescan,
+            old_path: None,
+            known: None,
+        }
     }
 }
-
-#[allow(dead_code)]
-fn unused(_: &Root) {}

@@ -9,9 +9,8 @@
 //!
 //! Watch first, then look again: the way is walked until two walks agree.
 
-use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 
 use nix::fcntl::{OFlag, open, openat, readlinkat};
 use nix::sys::stat::Mode;
@@ -66,8 +65,11 @@ const COMES: u32 = Mask::CREATE.0 | Mask::MOVED_TO.0 | EXCL;
 impl Inotify {
     /// Looks at the path of `root` again and serves what is there.
     pub(super) fn resolve(&mut self, id: RootId, how: How, out: &mut Vec<Report>) {
-        if self.roots.get(id).is_none() {
+        let Some(root) = self.roots.get(id) else {
             return;
+        };
+        if root.key.path.pattern && root.pattern.is_none() {
+            return self.tell_bad_pattern(id, out);
         }
         let mut walk = Walk {
             root: id,
@@ -86,6 +88,9 @@ impl Inotify {
             }
         }
         let old_leaf = self.guard_way(id, &mut walk, &end);
+        if let Some(root) = self.roots.get_mut(id) {
+            root.real = std::mem::take(&mut walk.path).into();
+        }
         match end {
             End::Dir(fd, stat) => self.serve_dir(id, fd, &stat, how, out),
             End::File(dir, name, fd, stat) => {
@@ -102,15 +107,15 @@ impl Inotify {
             End::Nothing => self.serve_nothing(id),
         }
         if let Some(e) = walk.refused {
-            let name = walk.path;
-            self.refused_root(id, &name, &e, out);
+            self.refused_guard(id, &e);
         }
+        self.flag_mounts(id);
     }
 
     /// Puts the new guards in the place of the old; gives the old leaf.
     fn guard_way(&mut self, id: RootId, walk: &mut Walk, end: &End) -> Option<(i32, Box<[u8]>)> {
         let root = self.roots.get(id)?;
-        if matches!(end, End::Dir(..)) || root.key.flags.intersects(Mask::ONLYDIR) {
+        if matches!(end, End::Dir(..)) || root.only_dir() {
             walk.leaf = None;
         }
         let mut links: Vec<Link> = Vec::new();
@@ -141,9 +146,13 @@ impl Inotify {
             return End::Nothing;
         };
         let follow = !root.key.flags.intersects(Mask::DONT_FOLLOW);
-        let only_dir = root.key.flags.intersects(Mask::ONLYDIR);
-        let leaf_mask = if only_dir { GOES | COMES } else { root.leaf_mask() };
-        let mut todo = components(root.written());
+        let only_dir = root.only_dir();
+        let leaf_mask = if only_dir {
+            GOES | COMES
+        } else {
+            root.leaf_mask()
+        };
+        let mut todo = components(&root.route);
         let mut links = 0;
         walk.path.clear();
         walk.leaf = None;
@@ -181,7 +190,7 @@ impl Inotify {
             };
             let stat = match sys::stat(fd.as_fd(), c"") {
                 Ok(stat) => stat,
-                Err(_) => return End::Nothing
+                Err(_) => return End::Nothing,
             };
             walk.trail.push(stat.identity());
             if stat.kind() == libc::S_IFLNK && (!last || follow) {
@@ -208,6 +217,7 @@ impl Inotify {
             } else if last {
                 let wd = self.guard(walk, here.as_fd(), Some(&name), leaf_mask);
                 walk.leaf = wd.map(|wd| (wd, name.clone().into()));
+                step(&mut walk.path, &name);
                 return End::File(here, name, fd, stat);
             } else {
                 self.guard(
@@ -279,7 +289,7 @@ impl Inotify {
             Ok(wd) => wd,
             Err(e) => {
                 self.serve_nothing(id);
-                return self.refused_root(id, b"", &e, out);
+                return self.refused_root(id, &e);
             }
         };
         if let Some(top) = self.roots.get(id).and_then(Root::top) {
@@ -293,10 +303,12 @@ impl Inotify {
         if let Some(watch) = self.kernel.get_mut(wd) {
             watch.nodes = top;
         }
+        let standing = self.top_standing(id);
+        self.flag(top, standing);
         let how = self.settle(id, State::Dir(top), stat.identity(), how);
         match openat(&fd, c".", dir_flags(), Mode::empty()) {
             Ok(dir) => self.scan(top, dir, how, out),
-            Err(e) => self.refused_root(id, b"", &e.into(), out),
+            Err(e) => self.refused_root(id, &e.into()),
         }
     }
 
@@ -316,7 +328,7 @@ impl Inotify {
         let Some(root) = self.roots.get(id) else {
             return;
         };
-        if root.key.flags.intersects(Mask::ONLYDIR) {
+        if root.only_dir() {
             return self.serve_nothing(id);
         }
         let same = root.identity == Some(stat.identity());
@@ -341,7 +353,7 @@ impl Inotify {
                         root.links.push(link);
                     }
                 }
-                Err(e) => self.refused_root(id, b"", &e, out),
+                Err(e) => self.refused_root(id, &e),
             }
         }
         let how = self.settle(id, State::File(file), stat.identity(), how);
@@ -352,10 +364,11 @@ impl Inotify {
             return;
         }
         let owner = Owner::File(id);
-        let Some(thing) = self.look(id, leaf_wd, dir.as_fd(), (name, stat.kind()), (how, None)) else {
+        let Some(thing) = self.look(id, leaf_wd, dir.as_fd(), (name, stat.kind()), (how, None))
+        else {
             return;
         };
-        self.tell_found(id, Place::Root, owner, b"", thing, how, out);
+        self.tell_found(id, (Place::Root, b""), (owner, b""), thing, how, out);
         let until = self.total + self.kernel.queued();
         self.seen.insert(owner, b"", thing, until);
         self.seen.own_done(until);
@@ -429,24 +442,36 @@ impl Inotify {
         {
             link.mask = mask;
         }
-        self.narrow_guard(wd);
+        self.narrow(wd);
     }
 
-    fn narrow_guard(&mut self, wd: i32) {
+    /// Asks the kernel for what is needed of an inode now, and no more.
+    fn narrow(&mut self, wd: i32) {
         let needed = self.needed(wd);
-        if self
-            .kernel
-            .get(wd)
-            .is_some_and(|w| w.mask != needed | Mask::DELETE_SELF.0)
-        {
-            if let Some(fd) = self.open_guard(wd) {
-                self.kernel.narrow(fd.as_fd(), wd, needed);
-            }
+        let Some(watch) = self.kernel.get(wd) else {
+            return;
+        };
+        let (first, has) = (watch.nodes, watch.mask);
+        if has == needed | Mask::DELETE_SELF.0 {
+            return;
+        }
+        let open = self.open_node(first, path_flags()).ok();
+        if let Some(fd) = open.or_else(|| self.open_guard(wd)) {
+            self.kernel.narrow(fd.as_fd(), wd, needed);
         }
     }
 
     /// Nobody asks for `root` any more.
     pub(super) fn drop_root(&mut self, id: RootId) {
+        let tree = self
+            .roots
+            .get(id)
+            .and_then(Root::top)
+            .map_or(Vec::new(), |top| self.tree.subtree(top));
+        let wds: Vec<_> = tree
+            .into_iter()
+            .filter_map(|n| self.tree.get(n).map(|n| n.wd))
+            .collect();
         self.leave(id);
         let Some(root) = self.roots.remove(id) else {
             return;
@@ -454,8 +479,8 @@ impl Inotify {
         for link in &root.links {
             self.unlink(id, link, &[]);
         }
-        for link in &root.links {
-            self.narrow_guard(link.wd);
+        for wd in root.links.iter().map(|l| l.wd).chain(wds) {
+            self.narrow(wd);
         }
     }
 }
@@ -479,9 +504,4 @@ fn step(path: &mut Vec<u8>, name: &[u8]) {
         path.push(b'/');
         path.extend_from_slice(name);
     }
-}
-
-#[allow(dead_code)]
-fn show(path: &[u8]) -> &OsStr {
-    OsStr::from_bytes(path)
 }

@@ -2,11 +2,13 @@
 //! and the lines that share it.
 
 use super::kernel::Wd;
+use super::limits::Lack;
 use super::tree::NodeId;
 use crate::event::LineId;
 use crate::sys::inotify::{Identity, Stamp};
-use crate::table::{Mask, PathSpec};
+use crate::table::{Mask, PathSpec, Pattern};
 use crate::watch::Request;
+use std::os::unix::ffi::OsStrExt;
 
 /// A root, by its place in the table of roots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,6 +81,11 @@ pub(super) struct Link {
 #[derive(Debug)]
 pub(super) struct Root {
     pub key: Key,
+    /// For a path with wildcards.
+    pub pattern: Option<Box<Pattern>>,
+    /// Where its tree begins: the path as written, or what of it has no wildcard.
+    /// Ends in a slash where `$@` does.
+    pub route: Box<[u8]>,
     pub lines: Vec<Line>,
     /// What the lines ask for together.
     pub asked: Mask,
@@ -87,6 +94,10 @@ pub(super) struct Root {
     pub identity: Option<Identity>,
     /// What it was before, and since when the changes of that are unknown.
     pub lost: Vec<(Identity, Stamp)>,
+    /// The path without links, as far as it exists.
+    pub real: Box<[u8]>,
+    /// What could not be watched.
+    pub lack: Option<Lack>,
     /// When `state` was found: what is older was there, and is not told.
     pub settled: Stamp,
     pub links: Vec<Link>,
@@ -104,14 +115,31 @@ const EVENTS: u32 = Mask::ALL_EVENTS.0;
 
 impl Root {
     pub fn new(key: Key) -> Self {
+        let spec = &key.path;
+        let pattern = if spec.pattern {
+            Pattern::compile(spec).ok()
+        } else {
+            None
+        };
+        let mut route = spec.written.as_bytes().to_vec();
+        if let Some(pattern) = &pattern {
+            route = pattern.base().as_os_str().as_bytes().to_vec();
+            if pattern.directories_only() && route.last() != Some(&b'/') {
+                route.push(b'/');
+            }
+        }
         Self {
             key,
+            pattern: pattern.map(Box::new),
+            route: route.into(),
             lines: Vec::new(),
             asked: Mask(0),
             state: State::Missing,
             identity: None,
             lost: Vec::new(),
             settled: Stamp::default(),
+            real: Box::default(),
+            lack: None,
             links: Vec::new(),
             leaf: None,
         }
@@ -128,7 +156,7 @@ impl Root {
 
     /// The path as written.
     pub fn written(&self) -> &[u8] {
-        self.key.path.written.as_encoded_bytes()
+        self.key.path.written.as_bytes()
     }
 
     /// Bits the lines ask of the kernel, pseudo-events translated.
@@ -146,7 +174,10 @@ impl Root {
     /// The mask of every directory of the tree.
     pub fn tree_mask(&self) -> u32 {
         let mut bits = self.kernel_bits();
-        if self.key.recursive {
+        if self.pattern.is_some() {
+            bits |= self.leaf_mask();
+        }
+        if self.key.recursive || self.pattern.is_some() {
             bits |= (Mask::CREATE | Mask::MOVE | Mask::MOVE_SELF).0;
         }
         if self.keeps_names() {
@@ -165,11 +196,21 @@ impl Root {
         self.asked.intersects(Mask::DELETE | Mask::MOVED_FROM)
     }
 
+    /// True where sub-directories are entered at all.
+    pub fn descends(&self) -> bool {
+        self.key.recursive || self.pattern.is_some()
+    }
+
     /// True where a directory called `name`, `depth` levels below the path, is entered.
     pub fn enters(&self, name: &[u8], depth: u32) -> bool {
         self.key.recursive
             && (self.key.dotdirs || name.first() != Some(&b'.'))
             && self.key.depth.is_none_or(|max| depth <= max)
+    }
+
+    /// True where only a directory will do.
+    pub fn only_dir(&self) -> bool {
+        self.pattern.is_some() || self.key.flags.intersects(Mask::ONLYDIR)
     }
 
     /// The top of its tree.

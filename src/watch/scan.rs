@@ -14,12 +14,12 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use super::Report;
-use super::found::{self, How, Thing};
+use super::found::{self, How, Part, Thing};
 use super::inotify::Inotify;
 use super::parse;
 use super::root::{Line, NOISE, RootId};
 use super::tell::{News, Owner, Place};
-use super::tree::{LIMBO, MET, NodeId};
+use super::tree::{LIMBO, MET, NodeId, SERVED};
 use crate::event::Origin;
 use crate::sys::inotify as sys;
 use crate::table::Mask;
@@ -62,7 +62,10 @@ impl Inotify {
         };
         let root = node.root;
         // Opening is told by the parent; for the top of a tree, by itself.
-        let (heard, name) = self.tree.get(node.parent).map_or((node.wd, &b""[..]), |p| (p.wd, &node.name));
+        let (heard, name) = self
+            .tree
+            .get(node.parent)
+            .map_or((node.wd, &b""[..]), |p| (p.wd, &node.name));
         if self.hears_reading(heard) {
             self.seen.expect_own(heard, name);
         }
@@ -76,14 +79,17 @@ impl Inotify {
             };
             let how = frame.how;
             let (parent, dir) = (frame.node, frame.fd.as_fd());
+            if how.again() {
+                self.hush_known(parent, dir, &name);
+            }
             match openat(dir, name.as_slice(), dir_flags(), Mode::empty()) {
                 Ok(fd) => {
                     let met = self.meet(parent, &name, fd.as_fd());
                     let next = match met {
                         Ok(Met::New(id)) => Some((id, newcomer(fd.as_fd(), how))),
-                        Ok(Met::Known(id)) => matches!(how, How::Since(_)).then_some((id, how)),
+                        Ok(Met::Known(id)) => how.again().then_some((id, known(how))),
                         Err(e) => {
-                            self.refused(root, parent, &name, &e, out);
+                            self.refused(root, parent, &name, &e);
                             None
                         }
                     };
@@ -96,7 +102,7 @@ impl Inotify {
                 }
                 // Gone or replaced since it was listed: the queue tells.
                 Err(nix::Error::ENOENT | nix::Error::ENOTDIR | nix::Error::ELOOP) => {}
-                Err(e) => self.refused(root, parent, &name, &e.into(), out),
+                Err(e) => self.refused(root, parent, &name, &e.into()),
             }
         }
         let until = self.total + self.kernel.queued();
@@ -118,23 +124,27 @@ impl Inotify {
         found: &mut Vec<(Owner, Box<[u8]>, Thing)>,
         out: &mut Vec<Report>,
     ) {
-        let mut frame = Frame { fd, node, subs: Vec::new(), at: 0, how };
+        let mut frame = Frame {
+            fd,
+            node,
+            subs: Vec::new(),
+            at: 0,
+            how,
+        };
         let Some(r) = self.roots.get(root) else {
             return;
         };
-        let (recursive, keeps) = (r.key.recursive, r.keeps_names());
+        let (recursive, keeps) = (r.descends(), r.keeps_names());
         let rescan = matches!(how, How::Since(_));
-        let old_names = if rescan { self.names.remove(&node.0).unwrap_or_default() } else { HashSet::default() };
+        let old_names = if rescan {
+            self.names.remove(&node.0).unwrap_or_default()
+        } else {
+            HashSet::default()
+        };
         self.hush(node, frame.fd.as_fd());
-        let Some(r) = self.roots.get(root) else { return };
         if how == How::Known && !recursive && !keeps {
             return stack.push(frame);
         }
-        let depth = if r.key.depth.is_some() {
-            self.tree.depth(node) + 1
-        } else {
-            0
-        };
         let mut entries = std::mem::take(&mut self.entries);
         // ENOENT: removed meanwhile. Other errors: what was listed is kept.
         while let Ok(n @ 1..) = sys::getdents(frame.fd.as_fd(), &mut entries) {
@@ -146,11 +156,7 @@ impl Inotify {
                 }
                 let kind = kind_of(frame.fd.as_fd(), entry);
                 if kind == libc::S_IFDIR {
-                    let enters = self
-                        .roots
-                        .get(root)
-                        .is_some_and(|r| r.enters(entry.name, depth));
-                    if enters {
+                    if recursive && self.entry(root, node, entry.name).is_some() {
                         frame.subs.extend_from_slice(entry.name);
                         frame.subs.push(0);
                     }
@@ -158,11 +164,21 @@ impl Inotify {
                 let known = rescan && self.tree.find(node, entry.name).is_some();
                 let arrived = match (rescan, keeps) {
                     (true, true) => Some(!old_names.contains(entry.name) && !known),
-                    (true, false) if kind == libc::S_IFDIR && recursive => Some(!known).filter(|_| frame.enters(entry.name)),
+                    (true, false) if kind == libc::S_IFDIR && recursive => {
+                        Some(!known).filter(|_| frame.enters(entry.name))
+                    }
                     _ => None,
                 };
-                if how != How::Known {
-                    self.find(root, node, frame.fd.as_fd(), (entry.name, kind), (how, arrived), found, out);
+                if !how.silent() {
+                    self.find(
+                        root,
+                        node,
+                        frame.fd.as_fd(),
+                        (entry.name, kind),
+                        (how, arrived),
+                        found,
+                        out,
+                    );
                 }
                 if keeps {
                     self.note_name(node, entry.name);
@@ -204,15 +220,31 @@ impl Inotify {
 
     /// True where opening and reading what is in a directory is heard.
     pub(super) fn hears_reading(&self, wd: i32) -> bool {
-        self.kernel.get(wd).is_some_and(|w| Mask(w.mask).intersects(NOISE))
+        self.kernel
+            .get(wd)
+            .is_some_and(|w| Mask(w.mask).intersects(NOISE))
     }
 
     /// Stops the events that our reading would cause, until `close_frame`.
     fn hush(&mut self, node: NodeId, fd: BorrowedFd<'_>) {
-        let Some(wd) = self.tree.get(node).map(|n| n.wd) else { return };
+        let Some(wd) = self.tree.get(node).map(|n| n.wd) else {
+            return;
+        };
         if self.hears_reading(wd) {
             let mask = self.needed(wd) & !NOISE.0;
             self.kernel.narrow(fd, wd, mask);
+        }
+    }
+
+    /// As `hush`, before a directory that is watched is opened at all.
+    fn hush_known(&mut self, parent: NodeId, dir: BorrowedFd<'_>, name: &[u8]) {
+        let Some(id) = self.tree.find(parent, name) else {
+            return;
+        };
+        if self.tree.get(id).is_some_and(|n| self.hears_reading(n.wd)) {
+            if let Ok(fd) = openat(dir, name, path_flags(), Mode::empty()) {
+                self.hush(id, fd.as_fd());
+            }
         }
     }
 
@@ -249,6 +281,11 @@ impl Inotify {
         for id in elsewhere {
             let top = self.tree.get(id).is_none_or(|n| n.parent == NodeId::NONE);
             if !top && !self.tree.within(parent, id) && !self.still_there(id) {
+                if self.roots.get(root).is_some_and(|r| r.pattern.is_some()) {
+                    // Other names may match otherwise: as if it were new.
+                    self.drop_subtree(id);
+                    return self.meet(parent, name, fd);
+                }
                 self.supplant(parent, name);
                 self.tree.relocate(id, parent, name);
                 self.flag(id, MET);
@@ -256,8 +293,9 @@ impl Inotify {
             }
         }
         self.supplant(parent, name);
+        let standing = self.entry(root, parent, name).unwrap_or_default();
         let id = self.tree.insert(parent, root, name, wd, head);
-        self.flag(id, MET);
+        self.flag(id, MET | standing);
         if let Some(w) = self.kernel.get_mut(wd) {
             w.nodes = id;
         }
@@ -292,7 +330,7 @@ impl Inotify {
         let mut rest = Vec::new();
         self.tree.path(id, &mut rest);
         let mut fd = nix::fcntl::open(
-            root.written(),
+            &*root.route,
             OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
             Mode::empty(),
         )?;
@@ -324,8 +362,15 @@ impl Inotify {
         let Some(thing) = self.look(root, wd, dir, (name, kind), (how, arrived)) else {
             return;
         };
-        let place = Place::Node(node);
-        self.tell_found(root, place, Owner::Node(node), name, thing, how, out);
+        let owner = (Owner::Node(node), name);
+        let served = self.tree.get(node).is_some_and(|n| n.flags & SERVED != 0);
+        if served {
+            self.tell_found(root, (Place::Node(node), name), owner, thing, how, out);
+        } else if let Some(path) = self.matched(root, node, name).filter(|_| !thing.dir) {
+            self.tell_found(root, (Place::Path(&path), b""), owner, thing, how, out);
+        } else {
+            return;
+        }
         found.push((Owner::Node(node), name.into(), thing));
     }
 
@@ -341,8 +386,7 @@ impl Inotify {
         let asked = self.roots.get(root)?.asked;
         let content = Mask::MODIFY | Mask::CLOSE_WRITE | Mask::COMPLETE;
         let closes = kind == libc::S_IFREG && asked.intersects(Mask::CLOSE_WRITE | Mask::COMPLETE);
-        let needs =
-            matches!(how, How::Since(_)) || kind == libc::S_IFREG && asked.intersects(content);
+        let needs = how.again() || kind == libc::S_IFREG && asked.intersects(content);
         let stat = if needs {
             with_nul(name, |n| sys::stat(dir, n)).ok()
         } else {
@@ -358,7 +402,8 @@ impl Inotify {
         if self.hears_reading(wd) {
             self.seen.expect_own(wd, name);
         }
-        Some(Thing { open: is_open_for_writing(dir, name),
+        Some(Thing {
+            open: is_open_for_writing(dir, name),
             ..thing
         })
     }
@@ -368,9 +413,8 @@ impl Inotify {
     pub(super) fn tell_found(
         &mut self,
         root: RootId,
-        place: Place<'_>,
-        owner: Owner,
-        name: &[u8],
+        (place, name): (Place<'_>, &[u8]),
+        owner: (Owner, &[u8]),
         thing: Thing,
         how: How,
         out: &mut Vec<Report>,
@@ -386,17 +430,22 @@ impl Inotify {
         if (due | any).is_empty() {
             return;
         }
-        let origin = if matches!(how, How::Since(_)) {
+        let origin = if how.again() {
             Origin::Rescan
         } else {
             Origin::Scan
         };
         let kind = if thing.dir { Mask::ISDIR } else { Mask(0) };
-        let told = if origin == Origin::Rescan { self.told.of(owner, name) } else { Vec::new() };
+        let told = if origin == Origin::Rescan {
+            self.told_before.of(owner.0, owner.1)
+        } else {
+            Vec::new()
+        };
         for bit in found::ORDER.into_iter().filter(|&b| any.intersects(b)) {
             let news = News {
                 place,
                 name,
+                owner,
                 kind,
                 origin,
                 old_path: None,
@@ -405,7 +454,9 @@ impl Inotify {
             let choose = |line: &Line| {
                 let due = found::due(line.mask, thing);
                 let before = told.iter().filter(|(l, ..)| *l == line.id);
-                let left = before.fold(due, |left, (_, told, at)| found::left(left, *told, *at, thing));
+                let left = before.fold(due, |left, (_, told, at)| {
+                    found::left(left, *told, *at, thing)
+                });
                 found::step(left, bit, thing)
             };
             self.tell(root, &news, choose, out);
@@ -416,15 +467,33 @@ impl Inotify {
 impl Frame {
     /// True where the directory `name` will be entered from here.
     fn enters(&self, name: &[u8]) -> bool {
-        self.subs.strip_suffix(&[0]).is_some_and(|s| s.rsplit(|&b| b == 0).next() == Some(name))
+        self.subs
+            .strip_suffix(&[0])
+            .is_some_and(|s| s.rsplit(|&b| b == 0).next() == Some(name))
     }
 }
 
 /// How a directory that a rescan met for the first time came to be there.
 fn newcomer(fd: BorrowedFd<'_>, how: How) -> How {
-    let How::Since(since) = how else { return how };
+    let since = match how {
+        How::Since(since) => since,
+        How::Regain(since, _) => return How::Regain(since, Part::Lacked),
+        _ => return how,
+    };
     let born = sys::stat(fd, c"").ok().and_then(|s| s.born);
-    if born.is_some_and(|b| b >= since) { How::Made } else { How::Moved }
+    if born.is_some_and(|b| b >= since) {
+        How::Made
+    } else {
+        How::Moved
+    }
+}
+
+/// How to look again at a directory that is known.
+fn known(how: How) -> How {
+    match how {
+        How::Regain(since, _) => How::Regain(since, Part::Held),
+        _ => how,
+    }
 }
 
 /// The next sub-directory to enter.

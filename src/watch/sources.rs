@@ -4,13 +4,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::poll::Poll;
 use super::{Figures, Inotify, Problem, Report, Request, Source, filesystems};
-use crate::event::LineId;
+use crate::event::{Event, LineId};
 use crate::time::Moment;
 
 /// Wakes the loop from another thread; readable when it was.
@@ -69,9 +70,20 @@ impl Sources {
     /// Reports what polling has found.
     pub fn woken(&mut self, now: Moment, out: &mut Vec<Report>) {
         self.waker.clear();
-        if let Some(poll) = &mut self.poll {
-            poll.collect(now, out);
+        let Some(poll) = &mut self.poll else { return };
+        let before = out.len();
+        poll.collect(now, out);
+        for report in out.iter_mut().skip(before) {
+            if let Report::Event(_, event) = report {
+                self.number(event);
+            }
         }
+    }
+
+    /// Gives an event that the kernel did not tell its number among those it did.
+    pub fn number(&mut self, event: &mut Rc<Event>) {
+        self.inotify.seq += 1;
+        Rc::make_mut(event).seq = self.inotify.seq;
     }
 
     /// What an operator should know of the file system that a line is on.

@@ -13,7 +13,7 @@ use super::inotify::Inotify;
 use super::kernel::{NO_GUARD, PlainMap, Wd};
 use super::parse::Raw;
 use super::root::{Line, NOISE, Root, RootId, TWICE};
-use super::tree::{MOUNT, NodeId, Tree};
+use super::tree::{MATCH, MOUNT, NodeId, SERVED, Tree};
 use crate::event::{Event, LineId, Origin};
 use crate::sys::inotify::Stamp;
 use crate::table::Mask;
@@ -33,7 +33,7 @@ impl Place<'_> {
     /// `$@`: the path as written, and below it the directory; with a slash at
     /// the end where the written path has one, so that `$@$#` is a path.
     pub fn path(self, root: &Root, tree: &Tree) -> OsString {
-        let written = root.written();
+        let written = &*root.route;
         let Place::Node(id) = self else {
             return match self {
                 Place::Path(path) => OsStr::from_bytes(path).to_owned(),
@@ -61,6 +61,8 @@ impl Place<'_> {
 pub(super) struct News<'a> {
     pub place: Place<'a>,
     pub name: &'a [u8],
+    /// Under what it is remembered that this was told.
+    pub owner: (Owner, &'a [u8]),
     /// `ISDIR` or nothing.
     pub kind: Mask,
     pub origin: Origin,
@@ -97,7 +99,11 @@ impl Told {
 
     /// What lines were told of `name`, and when.
     pub fn of(&self, owner: Owner, name: &[u8]) -> Vec<(LineId, Mask, Stamp)> {
-        self.names.get(&owner.key()).and_then(|n| n.get(name)).cloned().unwrap_or_default()
+        self.names
+            .get(&owner.key())
+            .and_then(|n| n.get(name))
+            .cloned()
+            .unwrap_or_default()
     }
 
     pub fn clear(&mut self) {
@@ -114,13 +120,6 @@ pub(super) enum Owner {
 }
 
 impl Owner {
-    fn of(place: Place<'_>, root: RootId) -> Self {
-        match place {
-            Place::Node(id) => Owner::Node(id),
-            _ => Owner::File(root),
-        }
-    }
-
     fn key(self) -> u64 {
         match self {
             Owner::Node(id) => id.0.into(),
@@ -255,6 +254,10 @@ impl Inotify {
             let event = match &last {
                 Some(e) if e.mask == mask => Rc::clone(e),
                 _ => Rc::new(Event {
+                    seq: {
+                        self.seq += 1;
+                        self.seq
+                    },
                     mask,
                     watch: news.place.path(r, &self.tree),
                     name: OsStr::from_bytes(news.name).to_owned(),
@@ -266,8 +269,10 @@ impl Inotify {
                 }),
             };
             last = Some(Rc::clone(&event));
-            let Some(line) = r.lines.get_mut(at) else { continue };
-            self.told.insert(Owner::of(news.place, root), news.name, line.id, mask);
+            let Some(line) = r.lines.get_mut(at) else {
+                continue;
+            };
+            self.told.insert(news.owner.0, news.owner.1, line.id, mask);
             out.push(Report::Event(line.id, event));
             if line.mask.intersects(Mask::ONESHOT) {
                 line.spent = true;
@@ -280,10 +285,11 @@ impl Inotify {
         let Some(node) = self.tree.get(id) else {
             return;
         };
-        let (root, below) = (
-            node.root,
-            node.parent != NodeId::NONE && node.flags & MOUNT == 0,
-        );
+        if node.flags & SERVED == 0 {
+            return self.tell_match(id, raw, out);
+        }
+        let spoken_for = node.parent != NodeId::NONE && node.flags & (MOUNT | MATCH) == 0;
+        let (root, below) = (node.root, spoken_for);
         let Some(r) = self.roots.get(root) else {
             return;
         };
@@ -307,12 +313,14 @@ impl Inotify {
         let news = News {
             place: Place::Node(id),
             name: raw.name,
+            owner: (owner, raw.name),
             kind: raw.mask & Mask::ISDIR,
             origin: Origin::Kernel,
             old_path: self.old_path(root, raw),
             known: self.seen.known(owner, raw.name, self.position),
         };
-        let back = news.known.is_some_and(|t| t.gone) && bits.intersects(Mask::CREATE | Mask::MOVED_TO);
+        let back =
+            news.known.is_some_and(|t| t.gone) && bits.intersects(Mask::CREATE | Mask::MOVED_TO);
         self.tell(root, &news, |line| line.mask & bits, out);
         if back || bits.intersects(Mask::DELETE | Mask::MOVED_FROM) {
             self.seen.forget(owner, raw.name);

@@ -23,6 +23,13 @@ pub(super) const LIMBO: u8 = 1;
 pub(super) const MET: u8 = 2;
 /// The root of a mount: its parent does not hear of events of itself.
 pub(super) const MOUNT: u8 = 4;
+/// Its events are told: everywhere but in the tree of a pattern, where it is a
+/// directory that matches, or is inside one.
+pub(super) const SERVED: u8 = 8;
+/// Below it a pattern may match.
+pub(super) const EXPLORE: u8 = 16;
+/// The top of what matches.
+pub(super) const MATCH: u8 = 32;
 
 /// One watched directory.
 #[derive(Debug)]

@@ -48,8 +48,15 @@ pub fn of(options: &Options) -> Result<Account, AccountError> {
         Some(user) => member_of(user)?,
         None => vec![gid.as_raw()],
     };
-    let identity = Identity { uid: uid.as_raw(), gid: gid.as_raw(), groups };
-    Ok(Account { identity: Some(identity), user })
+    let identity = Identity {
+        uid: uid.as_raw(),
+        gid: gid.as_raw(),
+        groups,
+    };
+    Ok(Account {
+        identity: Some(identity),
+        user,
+    })
 }
 
 fn user(name: &str) -> Result<User, AccountError> {
@@ -71,7 +78,8 @@ fn group(name: &str) -> Result<Group, AccountError> {
 /// The supplementary groups of an account, as login(1) would set them.
 fn member_of(user: &User) -> Result<Vec<u32>, AccountError> {
     let lookup = |error| AccountError::Lookup(user.name.clone(), error);
-    let name = CString::new(user.name.as_str()).map_err(|_| AccountError::NoUser(user.name.clone()))?;
+    let name =
+        CString::new(user.name.as_str()).map_err(|_| AccountError::NoUser(user.name.clone()))?;
     let groups = getgrouplist(&name, user.gid).map_err(lookup)?;
     Ok(groups.into_iter().map(nix::unistd::Gid::as_raw).collect())
 }

@@ -73,7 +73,9 @@ impl Channel {
     pub fn send(&self, packet: &FromWorker, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let text = serde_json::to_vec(packet)?;
         loop {
-            let Err(error) = send_packet(self.fd(), &text, fd) else { return Ok(()) };
+            let Err(error) = send_packet(self.fd(), &text, fd) else {
+                return Ok(());
+            };
             match error.raw_os_error().map(Errno::from_raw) {
                 Some(Errno::EAGAIN) => self.poll(PollFlags::POLLOUT)?,
                 Some(Errno::EINTR) => {}

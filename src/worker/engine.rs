@@ -15,6 +15,7 @@ use super::catchup::CatchUp;
 use super::channel::Channel;
 use super::lines::Lines;
 use super::protocol::{Settings, Status};
+use super::streams::StreamLines;
 use super::view::{RunInfo, View};
 use super::{environment, job};
 use crate::event::{Event, LineId};
@@ -57,7 +58,8 @@ const SOURCE: u64 = 0;
 const RUNNER: u64 = 1;
 const CHANNEL: u64 = 2;
 const SIGNALS: u64 = 3;
-const WAKER: u64 = 4;
+const STREAMS: u64 = 4;
+const WAKER: u64 = 5;
 
 /// The foreground's own table, as a watched path like any other.
 pub(super) const TABLE: LineId = LineId(0);
@@ -73,6 +75,7 @@ pub struct Engine {
     pub(super) catch_up: CatchUp,
     pub(super) scheduler: Scheduler,
     pub(super) runner: Runner,
+    pub(super) streams: StreamLines,
     pub(super) view: Box<dyn View>,
     pub(super) channel: Option<Channel>,
     pub(super) status: Status,
@@ -101,10 +104,12 @@ impl Engine {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let source = Sources::new()?;
         let runner = Runner::new()?;
+        let streams = StreamLines::new()?;
         let readable = |tag| EpollEvent::new(EpollFlags::EPOLLIN, tag);
         epoll.add(source.fd(), readable(SOURCE))?;
         epoll.add(runner.fd(), readable(RUNNER))?;
         epoll.add(signals.as_fd(), readable(SIGNALS))?;
+        epoll.add(streams.fd(), readable(STREAMS))?;
         epoll.add(source.waker().fd(), readable(WAKER))?;
         Ok(Self {
             scheduler: Scheduler::new(settings.max_jobs as usize),
@@ -124,6 +129,7 @@ impl Engine {
             settings,
             source,
             runner,
+            streams,
             view,
             epoll,
             signals,
@@ -132,7 +138,8 @@ impl Engine {
 
     /// Listens to a supervisor from now on.
     pub fn attach(&mut self, channel: Channel) -> io::Result<()> {
-        self.epoll.add(channel.fd(), EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL))?;
+        self.epoll
+            .add(channel.fd(), EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL))?;
         self.channel = Some(channel);
         Ok(())
     }
@@ -147,7 +154,7 @@ impl Engine {
     /// Waits, handles what is ready, starts what may start.
     pub fn turn(&mut self) -> io::Result<Flow> {
         self.runner.prepare();
-        let mut ready = [EpollEvent::empty(); 5];
+        let mut ready = [EpollEvent::empty(); 6];
         let count = match self.epoll.wait(&mut ready, self.timeout()) {
             Err(Errno::EINTR) => 0,
             other => other?,
@@ -171,6 +178,7 @@ impl Engine {
         }
         self.tick();
         self.start_ready();
+        self.streams.process(self.clock.now(), &mut self.runner);
         self.tell_ready()?;
         self.flow()
     }
@@ -180,8 +188,10 @@ impl Engine {
             self.source.deadline(),
             self.runner.deadline(),
             self.scheduler.deadline(),
+            self.streams.deadline(),
             self.stopping.until(),
             self.catch_up.deadline(),
+            crate::log::behind().then(|| self.clock.now() + crate::log::RETRY),
         ];
         let Some(next) = deadlines.into_iter().flatten().min() else {
             return EpollTimeout::NONE;
@@ -251,14 +261,30 @@ impl Engine {
         if self.lines.wants(line, &event) {
             self.catch_up.told(line, &event);
             self.status.events += 1;
-            self.scheduler.event(line, event, now);
+            self.hand_on(line, event, now);
+        }
+    }
+
+    /// To the stream of its line, or to the scheduler. A stream line that
+    /// settles goes through the scheduler first.
+    pub(super) fn hand_on(&mut self, line: LineId, event: Rc<Event>, now: Moment) {
+        let served = self.lines.get(line);
+        match served.filter(|served| served.streams_at_once()) {
+            Some(served) => {
+                self.view.streamed(served, &event);
+                self.streams.push(line, served, &event);
+            }
+            None => self.scheduler.event(line, event, now),
         }
     }
 
     fn read_runner(&mut self) -> io::Result<()> {
         let mut ended = std::mem::take(&mut self.ended);
         self.runner.process(self.clock.now(), &mut ended);
-        if ended.iter().any(|report| matches!(report, run::Report::Ended { .. })) {
+        if ended
+            .iter()
+            .any(|report| matches!(report, run::Report::Ended { .. }))
+        {
             // What a command did itself is known before its end is: IN_NO_LOOP.
             self.drain_source()?;
         }
@@ -276,6 +302,9 @@ impl Engine {
                 self.view.output(self.active.get(&run), &text);
             }
             run::Report::Ended { run, outcome, .. } => {
+                if self.streams.ended(run, outcome, now) {
+                    return;
+                }
                 let success = outcome.success();
                 self.status.failed += u64::from(!success);
                 self.scheduler.finished(run, success, now);
@@ -314,7 +343,12 @@ impl Engine {
         let now = self.clock.now();
         while let Some(action) = self.scheduler.next(now) {
             match action {
-                Action::Start { run, line, events, attempt } => {
+                Action::Start {
+                    run,
+                    line,
+                    events,
+                    attempt,
+                } => {
                     self.start(run, line, events, attempt, now);
                 }
                 Action::Kill { run, .. } => self.runner.kill(run, now),
@@ -327,11 +361,26 @@ impl Engine {
         }
     }
 
-    fn start(&mut self, run: RunId, line: LineId, events: Vec<Rc<Event>>, attempt: u32, now: Moment) {
+    fn start(
+        &mut self,
+        run: RunId,
+        line: LineId,
+        events: Vec<Rc<Event>>,
+        attempt: u32,
+        now: Moment,
+    ) {
         let Some(served) = self.lines.get(line) else {
             self.scheduler.finished(run, true, now);
             return;
         };
+        if served.line.options.stream {
+            for event in &events {
+                self.view.streamed(served, event);
+                self.streams.push(line, served, event);
+            }
+            self.scheduler.finished(run, true, now);
+            return;
+        }
         let job = job::build(served, &events, &self.settings);
         match self.runner.start(run, &job, now) {
             Ok(pid) => {
@@ -359,7 +408,7 @@ impl Engine {
             lines: self.lines.len() as u32,
             watches: self.source.figures().watches as u64,
             running: self.runner.running() as u64,
-            waiting: self.scheduler.totals().waiting,
+            waiting: self.scheduler.waiting() as u64 + self.streams.waiting(),
             ..self.status.clone()
         }
     }

@@ -40,11 +40,6 @@ pub fn set(env: &mut Vec<(OsString, OsString)>, name: &OsStr, value: &OsStr) {
     }
 }
 
-/// A variable's value.
-pub fn get<'a>(env: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr> {
-    env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
-}
-
 /// The account variables of a line with `user=`.
 pub fn become_user(env: &mut Vec<(OsString, OsString)>, user: &User) {
     let name = OsStr::new(&user.name);
@@ -66,11 +61,9 @@ pub fn shell(served: &Served, system: bool) -> OsString {
     }
 }
 
-/// The whole environment of one run: the line's, and what the last of its
-/// events says.
-pub fn of_run(served: &Served, events: &[Rc<Event>]) -> Vec<(OsString, OsString)> {
-    let mut env = Vec::with_capacity(served.env.len() + 16);
-    env.extend(served.env.iter().cloned());
+/// What the last of its events adds to the environment of a run.
+pub fn of_events(served: &Served, events: &[Rc<Event>]) -> Vec<(OsString, OsString)> {
+    let mut env = Vec::with_capacity(16);
     if let Some(event) = events.last() {
         event.variables(&served.context(), &mut env);
     }

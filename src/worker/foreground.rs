@@ -44,7 +44,10 @@ fn serve(table: &Path, options: &ForegroundOptions) -> io::Result<Exit> {
     let bytes = match read_table(table) {
         Ok(bytes) => bytes,
         Err(error) => {
-            eprintln!("incrond: cannot read the table {}: {error}", table.display());
+            eprintln!(
+                "incrond: cannot read the table {}: {error}",
+                table.display()
+            );
             return Ok(Exit::Config);
         }
     };
@@ -54,10 +57,18 @@ fn serve(table: &Path, options: &ForegroundOptions) -> io::Result<Exit> {
         false => Box::new(TerminalView::new(colour)),
     };
     let mut engine = Engine::new(settings(options), view)?;
-    let name = table.file_name().unwrap_or(table.as_os_str()).to_string_lossy().into_owned();
+    let name = table
+        .file_name()
+        .unwrap_or(table.as_os_str())
+        .to_string_lossy()
+        .into_owned();
     let (served, errors) = engine.load(name, table.display().to_string(), &bytes);
     if served == 0 {
-        let what = if errors > 0 { "no line of it can be served" } else { "it has no lines" };
+        let what = if errors > 0 {
+            "no line of it can be served"
+        } else {
+            "it has no lines"
+        };
         eprintln!("incrond: {}: {what}", table.display());
         return Ok(Exit::Config);
     }
@@ -79,7 +90,9 @@ pub fn read_table(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn settings(options: &ForegroundOptions) -> Settings {
-    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid())
+        .ok()
+        .flatten();
     Settings {
         owner: user.map_or_else(|| "nobody".into(), |user| user.name),
         system: false,
@@ -98,7 +111,10 @@ impl Engine {
         let path = std::path::absolute(table)?;
         let request = Request {
             line: TABLE,
-            path: PathSpec { written: path.clone().into_os_string(), pattern: false },
+            path: PathSpec {
+                written: path.clone().into_os_string(),
+                pattern: false,
+            },
             mask: Mask::CLOSE_WRITE | Mask::MOVED_TO,
             recursive: false,
             depth: None,
@@ -113,11 +129,17 @@ impl Engine {
     }
 
     pub(super) fn reload_followed(&mut self) {
-        let Some(path) = self.followed.clone() else { return };
+        let Some(path) = self.followed.clone() else {
+            return;
+        };
         let origin = path.display().to_string();
         match read_table(&path) {
             Ok(bytes) => {
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let name = path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned();
                 self.load(name, origin, &bytes);
                 self.view.ready();
             }

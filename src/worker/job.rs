@@ -16,7 +16,8 @@ pub fn build(served: &Served, events: &[Rc<Event>], settings: &Settings) -> Job 
     let invocation = served.line.command.invocation_many(events, &shell);
     Job {
         argv: invocation.argv,
-        env: environment::of_run(served, events),
+        base: Rc::clone(&served.env),
+        env: environment::of_events(served, events),
         cwd: options.cwd.clone(),
         umask: options.umask,
         nice: options.nice,

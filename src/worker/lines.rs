@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
+use std::time::Duration;
 
-use crate::event::{Event, EventContext, LineId};
-use crate::run::Identity;
 use super::account::{self, AccountError};
 use super::environment;
-use crate::table::{Filter, Line, Mask, Pattern};
+use crate::event::{Event, EventContext, LineId};
+use crate::run::Identity;
+use crate::table::{Filter, Limit, Line, Mask, Options, Pattern};
 use crate::watch::Request;
 
 /// One served line.
@@ -24,7 +25,7 @@ pub struct Served {
     /// The path, where it is a pattern.
     pattern: Option<Pattern>,
     /// The environment of its commands, but for what differs from event to event.
-    pub env: Vec<(OsString, OsString)>,
+    pub env: Rc<[(OsString, OsString)]>,
     /// Who its commands run as, where `user=` or `group=` says so.
     pub identity: Option<Identity>,
     /// Events that its filters wanted.
@@ -65,16 +66,6 @@ impl Lines {
     /// A served line.
     pub fn get(&self, id: LineId) -> Option<&Served> {
         self.by_id.get(&id)
-    }
-
-    /// All served lines, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (LineId, &Served)> {
-        self.by_id.iter().map(|(id, served)| (*id, served))
-    }
-
-    /// Names of the tables.
-    pub fn table_names(&self) -> impl Iterator<Item = &str> {
-        self.tables.keys().map(|name| &**name)
     }
 
     /// How many lines are served.
@@ -130,6 +121,12 @@ impl Lines {
         self.by_id.remove(&id);
     }
 
+    /// The line of `table` with this number.
+    pub fn numbered(&self, table: &str, number: u32) -> Option<LineId> {
+        let has = |id: &LineId| self.by_id.get(id).is_some_and(|s| s.line.number == number);
+        self.tables.get(table)?.iter().copied().find(has)
+    }
+
     /// The line of `table` that does what `path` and `command` say, for work
     /// that an earlier worker saved.
     pub fn find(&self, table: &str, path: &[u8], command: &[u8]) -> Option<LineId> {
@@ -156,16 +153,24 @@ impl Served {
         if let Some(user) = &account.user {
             environment::become_user(&mut env, user);
         }
-        for (name, value) in line.env.iter().filter(|(name, _)| !environment::is_ours(name)) {
+        for (name, value) in line
+            .env
+            .iter()
+            .filter(|(name, _)| !environment::is_ours(name))
+        {
             environment::set(&mut env, name, value);
         }
         Ok(Self {
             // Checked by the parser; without it a line has no filter at all.
             filter: Filter::new(&line.options).unwrap_or_default(),
-            pattern: line.path.pattern.then(|| Pattern::compile(&line.path).ok()).flatten(),
+            pattern: line
+                .path
+                .pattern
+                .then(|| Pattern::compile(&line.path).ok())
+                .flatten(),
             table: table.into(),
             host: Rc::clone(host),
-            env,
+            env: env.into(),
             identity: account.identity,
             events: 0,
             line,
@@ -180,7 +185,28 @@ impl Served {
             Some(pattern) => below_match(target, pattern),
             None => below(target, self.line.path.written.as_bytes()),
         };
-        self.filter.wants(relative.unwrap_or(target), event.mask.intersects(Mask::ISDIR))
+        self.filter.wants(
+            relative.unwrap_or(target),
+            event.mask.intersects(Mask::ISDIR),
+        )
+    }
+
+    /// True where each event goes to the line's process as it comes.
+    pub fn streams_at_once(&self) -> bool {
+        self.line.options.stream && self.line.options.settle.is_zero()
+    }
+
+    /// Its options, as far as the scheduler is concerned: what goes to a stream
+    /// costs no process, so nothing bounds it there.
+    pub fn schedule(&self) -> Options {
+        let mut options = self.line.options.clone();
+        if options.stream {
+            options.limit = Limit {
+                runs: u32::MAX,
+                per: Duration::from_secs(1),
+            };
+        }
+        options
     }
 
     /// What the line asks of the source.
@@ -204,7 +230,6 @@ impl Served {
             table: &self.table,
             line: self.line.number,
             key: self.key(),
-            seq: self.events,
         }
     }
 
@@ -223,13 +248,23 @@ impl Served {
 fn below<'a>(target: &'a [u8], root: &[u8]) -> Option<&'a [u8]> {
     let root = root.strip_suffix(b"/").unwrap_or(root);
     let rest = target.strip_prefix(root)?;
-    if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"/") }
+    if rest.is_empty() {
+        Some(rest)
+    } else {
+        rest.strip_prefix(b"/")
+    }
 }
 
 /// What `target` is below the shortest of its directories that matches.
 fn below_match<'a>(target: &'a [u8], pattern: &Pattern) -> Option<&'a [u8]> {
-    let ends = target.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-    let end = ends.chain([target.len()]).find(|end| pattern.matches(&target[..*end]))?;
+    let ends = target
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'/')
+        .map(|(at, _)| at);
+    let end = ends
+        .chain([target.len()])
+        .find(|end| pattern.matches(&target[..*end]))?;
     below(target, &target[..end])
 }
 
@@ -249,9 +284,15 @@ mod tests {
 
     #[test]
     fn what_is_below_a_pattern() {
-        let spec = PathSpec { written: "/home/*/public".into(), pattern: true };
+        let spec = PathSpec {
+            written: "/home/*/public".into(),
+            pattern: true,
+        };
         let pattern = Pattern::compile(&spec).unwrap();
-        assert_eq!(below_match(b"/home/al/public/x/y", &pattern), Some(&b"x/y"[..]));
+        assert_eq!(
+            below_match(b"/home/al/public/x/y", &pattern),
+            Some(&b"x/y"[..])
+        );
         assert_eq!(below_match(b"/home/al/public", &pattern), Some(&b""[..]));
         assert_eq!(below_match(b"/home/al", &pattern), None);
     }

@@ -20,6 +20,7 @@ mod orders;
 pub mod protocol;
 mod saved;
 mod show;
+mod streams;
 mod view;
 
 use std::os::fd::OwnedFd;
@@ -52,6 +53,7 @@ fn serve(mut channel: Channel) -> std::io::Result<()> {
     let mut engine = Engine::new(settings, view)?;
     engine.attach(channel)?;
     while engine.turn()? == Flow::Continue {}
+    log::logger().flush();
     Ok(())
 }
 

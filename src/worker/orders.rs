@@ -71,13 +71,29 @@ impl Engine {
         let Some(fd) = fd else { return Ok(()) };
         let mut bytes = Vec::new();
         // One byte more than allowed, so that the parser sees and says it.
-        let read = File::from(fd).take(MAX_TABLE as u64 + 1).read_to_end(&mut bytes);
+        let read = File::from(fd)
+            .take(MAX_TABLE as u64 + 1)
+            .read_to_end(&mut bytes);
         if let Err(error) = read {
             self.view.unreadable(&origin, &error);
-            return self.tell(FromWorker::Loaded { table, lines: 0, errors: 1 }, None);
+            return self.tell(
+                FromWorker::Loaded {
+                    table,
+                    lines: 0,
+                    errors: 1,
+                },
+                None,
+            );
         }
         let (lines, errors) = self.load(table.clone(), origin, &bytes);
-        self.tell(FromWorker::Loaded { table, lines, errors }, None)
+        self.tell(
+            FromWorker::Loaded {
+                table,
+                lines,
+                errors,
+            },
+            None,
+        )
     }
 
     /// Puts a table in force; the number of its lines served, and not served.
@@ -111,8 +127,14 @@ impl Engine {
         let change = self.lines.replace(name, lines);
         let mut reports = Vec::new();
         for id in change.added.into_iter().chain(self.rearmed(&change.kept)) {
-            let Some(served) = self.lines.get(id) else { continue };
-            self.scheduler.set_line(id, &served.line.options);
+            let Some(served) = self.lines.get(id) else {
+                continue;
+            };
+            self.scheduler.set_line(id, &served.schedule());
+            if served.line.options.stream {
+                self.streams
+                    .add(id, served, &self.settings, self.clock.now());
+            }
             let request = served.request(id);
             self.source.explain(&request, &mut reports);
             self.remember(id, &mut reports);
@@ -145,6 +167,7 @@ impl Engine {
         self.unremember(id);
         self.source.remove(id);
         self.scheduler.remove_line(id);
+        self.streams.remove(id, self.grace(), self.clock.now());
         self.lines.forget(id);
     }
 
@@ -155,7 +178,7 @@ impl Engine {
         self.view.resumed(found.events.len(), found.orphans);
         for (line, event) in found.events {
             self.catch_up.told(line, &event);
-            self.scheduler.event(line, event, now);
+            self.hand_on(line, event, now);
         }
         Ok(())
     }
@@ -166,9 +189,15 @@ impl Engine {
             return Ok(());
         }
         self.scheduler.close();
-        let grace = Duration::from_secs(self.settings.stop_grace);
-        self.stopping = Stopping::Grace(self.clock.now() + grace);
+        let now = self.clock.now();
+        self.streams.close_all(self.grace(), now);
+        self.stopping = Stopping::Grace(now + self.grace());
         Ok(())
+    }
+
+    /// What running commands get at a stop.
+    fn grace(&self) -> Duration {
+        Duration::from_secs(self.settings.stop_grace)
     }
 
     /// Whether a stop is through.
@@ -199,7 +228,13 @@ impl Engine {
         self.drain_source()?;
         // Without what still waits: that is saved, and only then not lost.
         self.write_down();
-        let waiting = self.scheduler.drain();
+        let mut waiting = self.scheduler.drain();
+        let unread = self.streams.unread();
+        waiting.extend(
+            unread
+                .iter()
+                .filter_map(|text| saved::unread(text, &self.lines)),
+        );
         if waiting.is_empty() {
             return Ok(());
         }
@@ -211,5 +246,8 @@ impl Engine {
 }
 
 fn errors(diagnostics: &[Diagnostic]) -> u32 {
-    diagnostics.iter().filter(|found| found.severity == Severity::Error).count() as u32
+    diagnostics
+        .iter()
+        .filter(|found| found.severity == Severity::Error)
+        .count() as u32
 }

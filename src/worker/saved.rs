@@ -39,7 +39,9 @@ pub fn write(waiting: &[(LineId, Rc<Event>)], lines: &Lines) -> io::Result<File>
     let file = File::from(memfd_create(c"incron-saved", MFdFlags::MFD_CLOEXEC)?);
     let mut out = BufWriter::new(file);
     for (id, event) in waiting {
-        let Some(served) = lines.get(*id) else { continue };
+        let Some(served) = lines.get(*id) else {
+            continue;
+        };
         let entry = Entry {
             table: served.table.to_string(),
             path: BASE64.encode(served.line.path.written.as_bytes()),
@@ -52,6 +54,13 @@ pub fn write(waiting: &[(LineId, Rc<Event>)], lines: &Lines) -> io::Result<File>
     let mut file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.rewind()?;
     Ok(file)
+}
+
+/// The event of a JSON line that a stream command has not read.
+pub fn unread(text: &[u8], lines: &Lines) -> Option<(LineId, Rc<Event>)> {
+    let recorded = Event::from_json(std::str::from_utf8(text).ok()?).ok()?;
+    let line = lines.numbered(&recorded.table, recorded.line)?;
+    Some((line, Rc::new(recorded.event)))
 }
 
 /// Reads what `write` wrote; a line that cannot be read loses only itself.
@@ -74,4 +83,3 @@ fn entry(text: &[u8], lines: &Lines) -> Option<(LineId, Rc<Event>)> {
     let event = Event::from_json(entry.event.get()).ok()?;
     Some((line, Rc::new(event.event)))
 }
-

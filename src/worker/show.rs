@@ -39,7 +39,11 @@ impl TerminalView {
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colour {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     /// A closed terminal is no reason to stop serving.
@@ -50,20 +54,36 @@ impl TerminalView {
 
 fn clock(event: &Event) -> String {
     match Timestamp::try_from(event.time) {
-        Ok(time) => time.to_zoned(TimeZone::system()).strftime("%H:%M:%S%.3f").to_string(),
+        Ok(time) => time
+            .to_zoned(TimeZone::system())
+            .strftime("%H:%M:%S%.3f")
+            .to_string(),
         Err(_) => "??:??:??.???".into(),
     }
 }
 
 impl View for TerminalView {
     fn loaded(&mut self, context: &Context, table: &Table, found: &[Diagnostic], source: &[u8]) {
-        let text = render(found, source, &context.origin, Severity::Warning, self.colour);
+        let text = render(
+            found,
+            source,
+            &context.origin,
+            Severity::Warning,
+            self.colour,
+        );
         let _ = io::stderr().write_all(text.as_bytes());
         self.lines = table.lines.len();
         for line in &table.lines {
             let path = self.paint(BOLD, &visible(line.path.written.as_bytes()));
-            self.say(&format!("line {:>3}  {path}  {}", line.number, line.mask.written()));
-            self.say(&format!("          {}", visible(line.command.text.as_bytes())));
+            self.say(&format!(
+                "line {:>3}  {path}  {}",
+                line.number,
+                line.mask.written()
+            ));
+            self.say(&format!(
+                "          {}",
+                visible(line.command.text.as_bytes())
+            ));
         }
     }
 
@@ -80,9 +100,15 @@ impl View for TerminalView {
     }
 
     fn ready(&mut self) {
-        let lines = if self.lines == 1 { "1 line".into() } else { format!("{} lines", self.lines) };
+        let lines = if self.lines == 1 {
+            "1 line".into()
+        } else {
+            format!("{} lines", self.lines)
+        };
         let ready = self.paint(GREEN, "ready");
-        self.say(&format!("{ready}: {lines} watched; change something there, end with Ctrl-C"));
+        self.say(&format!(
+            "{ready}: {lines} watched; change something there, end with Ctrl-C"
+        ));
     }
 
     fn problem(&mut self, served: &Served, problem: &Problem) {
@@ -95,14 +121,38 @@ impl View for TerminalView {
         self.say(&self.paint(YELLOW, &format!("line {}: {text}", served.line.number)));
     }
 
+    fn streamed(&mut self, served: &Served, event: &Event) {
+        let target = self.paint(BOLD, &visible(event.target().as_bytes()));
+        let to = self.paint(
+            DIM,
+            &format!("to the stream of line {}", served.line.number),
+        );
+        self.say(&format!(
+            "{}  {target}  {}  {to}",
+            clock(event),
+            event.mask.text()
+        ));
+    }
+
     fn started(&mut self, info: &RunInfo, _: &Served, events: &[Rc<Event>]) {
         for event in events {
             let target = self.paint(BOLD, &visible(event.target().as_bytes()));
-            self.say(&format!("{}  {target}  {}", clock(event), event.mask.text()));
+            self.say(&format!(
+                "{}  {target}  {}",
+                clock(event),
+                event.mask.text()
+            ));
         }
         let head = self.paint(DIM, &format!("line {}, run {}:", info.line, info.run.0));
-        let again = if info.attempt > 0 { format!(" (try {})", info.attempt + 1) } else { String::new() };
-        self.say(&format!("{INDENT}{head} {}{again}", visible(info.command.as_bytes())));
+        let again = if info.attempt > 0 {
+            format!(" (try {})", info.attempt + 1)
+        } else {
+            String::new()
+        };
+        self.say(&format!(
+            "{INDENT}{head} {}{again}",
+            visible(info.command.as_bytes())
+        ));
     }
 
     fn not_started(&mut self, served: &Served, error: &io::Error, again: bool) {
@@ -112,17 +162,38 @@ impl View for TerminalView {
     }
 
     fn output(&mut self, info: Option<&RunInfo>, text: &[u8]) {
-        let run = info.map(|info| format!("run {} ", info.run.0)).unwrap_or_default();
-        self.say(&format!("{INDENT}{} {}", self.paint(DIM, &format!("{run}|")), visible(text)));
+        let run = info
+            .map(|info| format!("run {} ", info.run.0))
+            .unwrap_or_default();
+        self.say(&format!(
+            "{INDENT}{} {}",
+            self.paint(DIM, &format!("{run}|")),
+            visible(text)
+        ));
     }
 
     fn ended(&mut self, info: &RunInfo, report: &Report) {
-        let Report::Ended { outcome, duration, killed, .. } = report else { return };
-        let colour = if *outcome == Outcome::Exited(0) { GREEN } else { RED };
+        let Report::Ended {
+            outcome,
+            duration,
+            killed,
+            ..
+        } = report
+        else {
+            return;
+        };
+        let colour = if *outcome == Outcome::Exited(0) {
+            GREEN
+        } else {
+            RED
+        };
         let how = self.paint(colour, &outcome.to_string());
         let killed = if *killed { ", by us" } else { "" };
         let head = self.paint(DIM, &format!("run {}:", info.run.0));
-        self.say(&format!("{INDENT}{head} {how}{killed} after {:.3} s", duration.as_secs_f64()));
+        self.say(&format!(
+            "{INDENT}{head} {how}{killed} after {:.3} s",
+            duration.as_secs_f64()
+        ));
     }
 
     fn resumed(&mut self, _: usize, _: usize) {}
@@ -132,7 +203,9 @@ impl View for TerminalView {
     }
 
     fn left_running(&mut self, running: usize, _: bool) {
-        self.say(&format!("{running} commands did not end in time and are killed"));
+        self.say(&format!(
+            "{running} commands did not end in time and are killed"
+        ));
     }
 
     fn orphaned(&mut self) {}
@@ -181,6 +254,12 @@ impl View for JsonView {
         self.say(json!({"type": "notice", "line": served.line.number, "message": text}));
     }
 
+    fn streamed(&mut self, served: &Served, event: &Event) {
+        if let Ok(event) = serde_json::from_str::<serde_json::Value>(&served.json(event)) {
+            self.say(json!({"type": "streamed", "line": served.line.number, "event": event}));
+        }
+    }
+
     fn started(&mut self, info: &RunInfo, served: &Served, events: &[Rc<Event>]) {
         let events: Vec<serde_json::Value> = events
             .iter()
@@ -205,7 +284,15 @@ impl View for JsonView {
     }
 
     fn ended(&mut self, info: &RunInfo, report: &Report) {
-        let Report::Ended { outcome, duration, killed, .. } = report else { return };
+        let Report::Ended {
+            outcome,
+            duration,
+            killed,
+            ..
+        } = report
+        else {
+            return;
+        };
         let (exit, signal) = match outcome {
             Outcome::Exited(code) => (Some(*code), None),
             Outcome::Signaled(signal) => (None, Some(*signal)),

@@ -65,6 +65,7 @@ pub trait View {
     fn ready(&mut self);
     fn problem(&mut self, served: &Served, problem: &Problem);
     fn notice(&mut self, served: &Served, text: &str);
+    fn streamed(&mut self, served: &Served, event: &Event);
     fn started(&mut self, info: &RunInfo, served: &Served, events: &[Rc<Event>]);
     fn not_started(&mut self, served: &Served, error: &io::Error, again: bool);
     fn output(&mut self, info: Option<&RunInfo>, text: &[u8]);
@@ -85,12 +86,19 @@ pub struct LogView {
 impl LogView {
     /// For the worker of these settings.
     pub fn new(settings: &Settings) -> Self {
-        Self { owner: settings.owner.clone(), system: settings.system }
+        Self {
+            owner: settings.owner.clone(),
+            system: settings.system,
+        }
     }
 
     /// `alice`, or `system::TABLE` as incron wrote it.
     fn who(&self, table: &str) -> String {
-        if self.system { format!("system::{table}") } else { self.owner.clone() }
+        if self.system {
+            format!("system::{table}")
+        } else {
+            self.owner.clone()
+        }
     }
 }
 
@@ -102,9 +110,18 @@ impl View for LogView {
                 Severity::Warning => log::Level::Warn,
                 Severity::Error => log::Level::Error,
             };
-            let Diagnostic { line, column, message, help, .. } = diagnostic;
+            let Diagnostic {
+                line,
+                column,
+                message,
+                help,
+                ..
+            } = diagnostic;
             let origin = &context.origin;
-            let help = help.as_deref().map(|help| format!(" ({help})")).unwrap_or_default();
+            let help = help
+                .as_deref()
+                .map(|help| format!(" ({help})"))
+                .unwrap_or_default();
             log::log!(level, table = context.name.as_str(), line = *line;
                 "{origin}:{line}:{column}: {message}{help}");
         }
@@ -125,7 +142,11 @@ impl View for LogView {
     }
 
     fn problem(&mut self, served: &Served, problem: &Problem) {
-        let level = if problem.serious { log::Level::Error } else { log::Level::Info };
+        let level = if problem.serious {
+            log::Level::Error
+        } else {
+            log::Level::Info
+        };
         let line = served.line.number;
         log::log!(level, table = &*served.table, line;
             "({}) line {line}: {}", self.who(&served.table), problem.message);
@@ -135,6 +156,9 @@ impl View for LogView {
         let line = served.line.number;
         log::warn!(table = &*served.table, line; "({}) line {line}: {text}", self.who(&served.table));
     }
+
+    /// Nothing: a stream is there for events too many for a log.
+    fn streamed(&mut self, _: &Served, _: &Event) {}
 
     fn started(&mut self, info: &RunInfo, served: &Served, events: &[Rc<Event>]) {
         let who = self.who(&info.table);
@@ -165,7 +189,15 @@ impl View for LogView {
     }
 
     fn ended(&mut self, info: &RunInfo, report: &Report) {
-        let Report::Ended { outcome, duration, killed, .. } = report else { return };
+        let Report::Ended {
+            outcome,
+            duration,
+            killed,
+            ..
+        } = report
+        else {
+            return;
+        };
         let killed = if *killed { ", by us" } else { "" };
         let level = match outcome {
             Outcome::Exited(0) => log::Level::Debug,
@@ -177,20 +209,33 @@ impl View for LogView {
     }
 
     fn resumed(&mut self, events: usize, orphans: usize) {
-        log::info!("({}) resumed {events} events that waited at the last stop", self.owner);
+        log::info!(
+            "({}) resumed {events} events that waited at the last stop",
+            self.owner
+        );
         if orphans > 0 {
-            log::warn!("({}) {orphans} saved events have no line any more", self.owner);
+            log::warn!(
+                "({}) {orphans} saved events have no line any more",
+                self.owner
+            );
         }
     }
 
     fn saved(&mut self, events: u64, kept: bool) {
-        let what = if kept { "saved for the next start" } else { "lost, nobody takes them" };
+        let what = if kept {
+            "saved for the next start"
+        } else {
+            "lost, nobody takes them"
+        };
         log::info!("({}) {events} events still waited: {what}", self.owner);
     }
 
     fn left_running(&mut self, running: usize, killed: bool) {
         let what = if killed { "are killed" } else { "go on alone" };
-        log::warn!("({}) {running} commands did not end in time and {what}", self.owner);
+        log::warn!(
+            "({}) {running} commands did not end in time and {what}",
+            self.owner
+        );
     }
 
     fn orphaned(&mut self) {

@@ -47,16 +47,22 @@ impl Prefix {
         Self::with("")
     }
 
-    /// With these lines added to incron.conf.
+    /// With these lines added to incron.conf; `@P` stands for the prefix.
     pub fn with(extra: &str) -> Self {
-        let dir = tempfile::Builder::new().prefix("incron-test.").tempdir().unwrap();
+        let dir = tempfile::Builder::new()
+            .prefix("incron-test.")
+            .tempdir()
+            .unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         for name in ["tables", "spool", "run", "state", "watched", "out"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
         fs::set_permissions(dir.path().join("spool"), fs::Permissions::from_mode(0o700)).unwrap();
         fs::set_permissions(dir.path().join("out"), fs::Permissions::from_mode(0o1777)).unwrap();
-        let prefix = Self { dir, extra: extra.into() };
+        let prefix = Self {
+            dir,
+            extra: extra.into(),
+        };
         prefix.write_conf();
         prefix
     }
@@ -65,12 +71,12 @@ impl Prefix {
         let root = self.path("");
         let root = root.to_str().unwrap().trim_end_matches('/');
         let conf = format!(
-            "system_table_dir = {root}/tables\nuser_table_dir = {root}/spool\n\
+            "{}\nsystem_table_dir = {root}/tables\nuser_table_dir = {root}/spool\n\
              allowed_users = {root}/incron.allow\ndenied_users = {root}/incron.deny\n\
              lockfile_dir = {root}/run\nlockfile_name = incrond\n\
              control_socket = {root}/run/control.sock\nstate_dir = {root}/state\n\
-             log = stderr\n{}\n",
-            self.extra
+             log = stderr\n",
+            self.extra.replace("@P", root) // first: the first of two counts
         );
         fs::write(self.conf(), conf).unwrap();
     }
@@ -131,7 +137,11 @@ impl Prefix {
 
     /// Starts a daemon in the foreground, its messages in `log`.
     pub fn spawn(&self, program: &str) -> Daemon<'_> {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))
+            .unwrap();
         let child = Command::new(program)
             .args(["-n", "-f"])
             .arg(self.conf())
@@ -140,7 +150,10 @@ impl Prefix {
             .stderr(log)
             .spawn()
             .unwrap();
-        Daemon { prefix: self, child }
+        Daemon {
+            prefix: self,
+            child,
+        }
     }
 
     pub fn log(&self) -> String {
@@ -204,7 +217,8 @@ impl Daemon<'_> {
     /// Waits until the log has `text` at least `count` times.
     pub fn wait_log_times(&self, text: &str, count: usize) {
         let what = format!("{count} x {text:?} in the log");
-        self.prefix.wait(&what, || self.prefix.log().matches(text).count() >= count);
+        self.prefix
+            .wait(&what, || self.prefix.log().matches(text).count() >= count);
     }
 
     /// Pids of the workers.
@@ -215,30 +229,36 @@ impl Daemon<'_> {
     /// Waits until the daemon's inotify instances watch `path`: works for any daemon.
     pub fn wait_watching(&self, path: &Path) {
         let inode = format!("ino:{:x} ", fs::metadata(path).unwrap().ino());
-        self.prefix.wait(&format!("a watch on {}", path.display()), || {
-            let mut all = vec![self.pid()];
-            all.extend(self.workers());
-            all.iter().any(|pid| {
-                let dir = format!("/proc/{pid}/fdinfo");
-                let Ok(entries) = fs::read_dir(dir) else { return false };
-                entries.flatten().any(|entry| {
-                    let text = fs::read_to_string(entry.path()).unwrap_or_default();
-                    text.lines().any(|line| line.starts_with("inotify") && line.contains(&inode))
+        self.prefix
+            .wait(&format!("a watch on {}", path.display()), || {
+                let mut all = vec![self.pid()];
+                all.extend(self.workers());
+                all.iter().any(|pid| {
+                    let dir = format!("/proc/{pid}/fdinfo");
+                    let Ok(entries) = fs::read_dir(dir) else {
+                        return false;
+                    };
+                    entries.flatten().any(|entry| {
+                        let text = fs::read_to_string(entry.path()).unwrap_or_default();
+                        text.lines()
+                            .any(|line| line.starts_with("inotify") && line.contains(&inode))
+                    })
                 })
-            })
-        });
+            });
     }
 
     /// Ends it by SIGTERM; its exit code.
     pub fn stop(mut self) -> Option<i32> {
         self.signal(Signal::SIGTERM);
         let mut code = None;
-        self.prefix.wait("the daemon's end", || match self.child.try_wait().unwrap() {
-            Some(status) => {
-                code = status.code();
-                true
+        self.prefix.wait("the daemon's end", || {
+            match self.child.try_wait().unwrap() {
+                Some(status) => {
+                    code = status.code();
+                    true
+                }
+                None => false,
             }
-            None => false,
         });
         code
     }
@@ -262,18 +282,30 @@ impl Drop for Daemon<'_> {
 /// Direct children of a process.
 pub fn children(pid: Pid) -> Vec<Pid> {
     let mut all = Vec::new();
-    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return all };
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return all;
+    };
     for task in tasks.flatten() {
         let text = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        all.extend(text.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw));
+        all.extend(
+            text.split_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+                .map(Pid::from_raw),
+        );
     }
     all
 }
 
 /// True while the process exists and is no zombie.
 pub fn alive(pid: Pid) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|text| !text.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'))
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|text| {
+        !text
+            .rsplit(')')
+            .next()
+            .unwrap_or("")
+            .trim_start()
+            .starts_with('Z')
+    })
 }
 
 pub fn is_root() -> bool {

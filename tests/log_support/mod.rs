@@ -1,5 +1,7 @@
 //! Waiting for files: each change in a directory is a reason to look again.
 
+pub mod rsyslogd;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 

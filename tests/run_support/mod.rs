@@ -1,15 +1,16 @@
 //! A worker's loop in small: start, wait for a condition, with a deadline.
 #![allow(dead_code)] // each test program uses its part
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
+use incron::run::stream::Streams;
 use incron::run::{Job, Outcome, Report, Runner};
 use incron::schedule::RunId;
-use incron::time::Clock;
+use incron::time::{Clock, Moment};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// Nothing here takes nearly as long; only a hang does.
@@ -26,18 +27,28 @@ pub struct Done {
 
 pub struct Loop {
     pub runner: Runner,
+    pub streams: Streams,
+    /// Added to the clock: time passes as a test says.
+    pub skew: Duration,
+    /// Processes of streams that have ended.
+    pub stream_lives: usize,
     clock: Clock,
     next: u64,
-    lines: HashMap<RunId, Vec<String>>,
-    ended: HashMap<RunId, Done>,
+    lines: BTreeMap<RunId, Vec<String>>,
+    ended: BTreeMap<RunId, Done>,
 }
 
 impl Loop {
     pub fn new() -> Self {
         let runner = Runner::new().unwrap();
-        let (lines, ended) = (HashMap::new(), HashMap::new());
+        let (lines, ended) = (BTreeMap::new(), BTreeMap::new());
+        let streams = Streams::new().unwrap();
+        let skew = Duration::ZERO;
         Self {
             runner,
+            streams,
+            skew,
+            stream_lives: 0,
             clock: Clock::new(),
             next: 0,
             lines,
@@ -45,15 +56,19 @@ impl Loop {
         }
     }
 
+    pub fn now(&self) -> Moment {
+        self.clock.now() + self.skew
+    }
+
     pub fn start(&mut self, job: &Job) -> io::Result<RunId> {
         self.next += 1;
         let run = RunId(self.next);
-        self.runner.start(run, job, self.clock.now())?;
+        self.runner.start(run, job, self.now())?;
         Ok(run)
     }
 
     pub fn kill(&mut self, run: RunId) {
-        self.runner.kill(run, self.clock.now());
+        self.runner.kill(run, self.now());
     }
 
     pub fn run(&mut self, job: &Job) -> Done {
@@ -75,6 +90,11 @@ impl Loop {
         self.lines.get(&run).map_or(&[], Vec::as_slice)
     }
 
+    /// Output of everything so far.
+    pub fn all_lines(&self) -> Vec<&str> {
+        self.lines.values().flatten().map(String::as_str).collect()
+    }
+
     pub fn read_anything(&self, run: RunId) -> bool {
         !self.lines(run).is_empty()
     }
@@ -82,19 +102,31 @@ impl Loop {
     /// Turns the loop until the condition holds.
     pub fn until(&mut self, mut condition: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + DEADLINE;
-        while !condition(self) {
+        loop {
+            let now = self.now();
+            self.streams.process(now, &mut self.runner);
+            if condition(self) {
+                return;
+            }
             assert!(Instant::now() < deadline, "the condition never came true");
             self.turn();
         }
     }
 
     fn turn(&mut self) {
-        let now = self.clock.now();
-        let wait = self.runner.deadline().map_or(DEADLINE, |due| due - now);
+        let now = self.now();
+        let due = self
+            .runner
+            .deadline()
+            .into_iter()
+            .chain(self.streams.deadline())
+            .min();
+        let wait = due.map_or(DEADLINE, |due| due - now);
         let wait = PollTimeout::try_from(wait.min(DEADLINE) + Duration::from_millis(1)).unwrap();
-        let mut fds = [PollFd::new(self.runner.fd(), PollFlags::POLLIN)];
+        let mut fds =
+            [self.runner.fd(), self.streams.fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         poll(&mut fds, wait).unwrap();
-        let now = self.clock.now();
+        let now = self.now();
         let mut out = Vec::new();
         self.runner.tick(now);
         self.runner.process(now, &mut out);
@@ -103,6 +135,10 @@ impl Loop {
                 Report::Output(run, line) => {
                     let line = String::from_utf8_lossy(&line).into_owned();
                     self.lines.entry(run).or_default().push(line);
+                }
+                Report::Ended { run, outcome, .. } if self.streams.of(run).is_some() => {
+                    self.stream_lives += 1;
+                    self.streams.ended(run, outcome, now);
                 }
                 Report::Ended {
                     run,
@@ -151,4 +187,16 @@ pub fn root() -> bool {
 
 pub fn skip(needs: &str) {
     eprintln!("SKIPPED: needs {needs}");
+}
+
+impl Drop for Loop {
+    /// A test that fails leaves no process behind.
+    fn drop(&mut self) {
+        let deadline = Instant::now() + DEADLINE;
+        self.runner.kill_all(self.now());
+        self.streams.close_all(Duration::ZERO, self.now());
+        while self.runner.running() > 0 && Instant::now() < deadline {
+            self.turn();
+        }
+    }
 }

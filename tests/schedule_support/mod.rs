@@ -409,6 +409,7 @@ impl World {
             time: SystemTime::UNIX_EPOCH + Duration::from_nanos(number),
             origin: Origin::Kernel,
             actor: None,
+            seq: 1,
             labels: None,
         });
         model.events += 1;

@@ -209,3 +209,29 @@ pub fn names(mask: Mask) -> String {
     let set = ALL.iter().filter(|(bit, _)| mask.intersects(*bit));
     set.map(|(_, name)| *name).collect::<Vec<_>>().join(",")
 }
+
+impl Kit {
+    /// A kit whose kernel queue holds `length` events. The limit is read when an
+    /// instance is made and is the machine's: it is changed for that moment only.
+    /// None without the right to change it.
+    pub fn with_queue(length: u32) -> Option<Self> {
+        const LIMIT: &str = "/proc/sys/fs/inotify/max_queued_events";
+        let lock = fs::File::create(std::env::temp_dir().join("incron-test-queue.lock")).ok()?;
+        lock.lock().ok()?;
+        let before = fs::read_to_string(LIMIT).ok()?;
+        fs::write(LIMIT, length.to_string()).ok()?;
+        let kit = std::panic::catch_unwind(Kit::new);
+        fs::write(LIMIT, before.trim()).unwrap();
+        kit.ok()
+    }
+
+    /// Lets the clock of the file system advance, so that what follows has later
+    /// stamps than what came before.
+    pub fn tick(&self) {
+        use nix::time::{ClockId, clock_gettime};
+        let now = clock_gettime(ClockId::CLOCK_REALTIME).unwrap();
+        while clock_gettime(ClockId::CLOCK_REALTIME_COARSE).unwrap() <= now {
+            std::hint::spin_loop();
+        }
+    }
+}

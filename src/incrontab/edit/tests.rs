@@ -222,6 +222,24 @@ fn a_refusal_by_the_daemon_keeps_the_text() {
 }
 
 #[test]
+fn a_file_that_is_gone_is_not_said_to_be_kept() {
+    let mut fake = with_old();
+    let played = play_with(&mut fake, "n\n", &mut |_, file| {
+        fs::remove_file(file).expect("removes");
+        Ok(None)
+    });
+    assert!(
+        !played
+            .result
+            .expect_err("gives up")
+            .to_string()
+            .contains("kept")
+    );
+    assert!(played.left.is_empty());
+    assert_eq!(fake.table.as_deref(), Some(OLD));
+}
+
+#[test]
 fn a_file_that_no_table_can_be_is_edited_again() {
     let mut fake = with_old();
     let played = play_with(&mut fake, "\n", &mut |round, file| {

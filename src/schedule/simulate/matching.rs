@@ -54,6 +54,7 @@ impl Matcher {
             time: SystemTime::UNIX_EPOCH + change.at,
             origin: Origin::Kernel,
             actor: None,
+            seq: 1,
             labels: None,
         })
     }

@@ -152,24 +152,14 @@ fn open_output(path: *const c_char) -> Result<RawFd, Failure> {
     Ok(fd)
 }
 
-/// 0, 1 and 2 are set; everything else closes when the program executes, also
-/// what this process was itself started with.
+/// 0, 1 and 2 are set; everything else closes when the program executes.
 fn move_descriptors(stdin: RawFd, output: RawFd) -> Result<(), Failure> {
     for (from, to) in [(stdin, 0), (output, 1), (output, 2)] {
-        // SAFETY: no memory is passed. `from` is above 2 (Runner), so no target is overwritten
-        // before it is used, and the copy is not close-on-exec.
+        // `from` is above 2 (`memory::above_stdio`), so no target is overwritten before it is used,
+        // and dup2 makes a copy, which is not close-on-exec.
+        // SAFETY: no memory is passed; without CLONE_FILES the table is the child's own.
         check(Step::Descriptors, unsafe { libc::dup2(from, to) }.into())?;
     }
-    // Linux 5.11; on older kernels only our own descriptors (all O_CLOEXEC) are closed.
-    // SAFETY: no memory is passed; without CLONE_FILES the table is the child's own.
-    unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            3,
-            c_int::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    };
     Ok(())
 }
 

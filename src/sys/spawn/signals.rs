@@ -6,13 +6,18 @@ use std::ptr;
 
 use libc::{c_int, c_long};
 
-/// The signals that are ignored or handled; execve would keep the former.
+/// The signals that are ignored, which execve would keep, or handled: a signal to
+/// the whole group that came just before the execve must not run our handler.
+/// std's own handlers of memory faults are left out: only the child's own fault
+/// could call them.
 pub(super) fn changed() -> Vec<c_int> {
     let mut action = KernelAction::default();
     (1..=64)
         .filter(|&number| {
             let result = sigaction(number, ptr::null(), &mut action);
-            result == 0 && action[0] != libc::SIG_DFL
+            let faults = [libc::SIGSEGV, libc::SIGBUS].contains(&number);
+            let default = action[0] == libc::SIG_DFL || (faults && action[0] != libc::SIG_IGN);
+            result == 0 && !default
         })
         .collect()
 }

@@ -15,6 +15,9 @@ pub(super) const SHELL: &CStr = c"/bin/sh";
 /// Where a name without a slash is looked up when the command has no PATH.
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 
+/// Bytes of strings kept for the next start.
+const KEPT: usize = 64 * 1024;
+
 /// The C strings of one start in one buffer, kept for the next start.
 #[derive(Debug, Default)]
 pub(super) struct Strings {
@@ -40,21 +43,26 @@ impl Strings {
         let name = program.argv.first().ok_or(libc::EINVAL)?;
         self.bytes.clear();
         self.starts.clear();
-        self.add(&[SHELL.to_bytes()])?;
+        self.add(&[SHELL.to_bytes()]);
         for argument in program.argv {
-            self.add(&[argument.as_bytes()])?;
+            self.add(&[argument.as_bytes()]);
         }
         self.starts.push(NULL);
         let env = self.starts.len();
-        for (key, value) in program.env {
-            self.add(&[key.as_bytes(), b"=", value.as_bytes()])?;
+        for (key, value) in program.env.into_iter().flatten() {
+            self.add(&[key.as_bytes(), b"=", value.as_bytes()]);
         }
         self.starts.push(NULL);
         let candidates = self.starts.len();
-        self.add_candidates(name, program.env)?;
+        self.add_candidates(name, program.env);
         self.starts.push(NULL);
-        let cwd = self.add_path(program.cwd)?;
-        let append = self.add_path(program.append)?;
+        let cwd = self.add_path(program.cwd);
+        let append = self.add_path(program.append);
+        // One pass over all: each string must have its own NUL only.
+        let strings = self.starts.iter().filter(|&&start| start != NULL).count();
+        if self.bytes.iter().filter(|&&byte| byte == 0).count() != strings {
+            return Err(libc::EINVAL);
+        }
         let base = self.bytes.as_ptr();
         self.pointers.clear();
         self.pointers
@@ -71,40 +79,39 @@ impl Strings {
     }
 
     /// One string of several parts.
-    fn add(&mut self, parts: &[&[u8]]) -> Result<(), i32> {
+    fn add(&mut self, parts: &[&[u8]]) {
         self.starts.push(self.bytes.len());
         for part in parts {
-            if part.contains(&0) {
-                return Err(libc::EINVAL);
-            }
             self.bytes.extend_from_slice(part);
         }
         self.bytes.push(0);
-        Ok(())
     }
 
-    fn add_path(&mut self, path: Option<&Path>) -> Result<Option<usize>, i32> {
-        let Some(path) = path else { return Ok(None) };
+    fn add_path(&mut self, path: Option<&Path>) -> Option<usize> {
         let index = self.starts.len();
-        self.add(&[path.as_os_str().as_bytes()])?;
-        Ok(Some(index))
+        self.add(&[path?.as_os_str().as_bytes()]);
+        Some(index)
+    }
+
+    /// Gives the room of an unusually large start back.
+    pub(super) fn shrink(&mut self) {
+        self.bytes.shrink_to(KEPT);
     }
 
     /// The files that `name` may mean, as execvp(3) looks for them.
-    fn add_candidates(&mut self, name: &OsStr, env: &[(OsString, OsString)]) -> Result<(), i32> {
+    fn add_candidates(&mut self, name: &OsStr, env: [&[(OsString, OsString)]; 2]) {
         let name = name.as_bytes();
         if name.is_empty() || name.contains(&b'/') {
             return self.add(&[name]);
         }
-        let path = env.iter().find(|(key, _)| key == "PATH");
+        let path = env.into_iter().flatten().find(|(key, _)| key == "PATH");
         let path = path.map_or(DEFAULT_PATH, |(_, value)| value.as_bytes());
         for directory in path.split(|&byte| byte == b':') {
             if directory.is_empty() {
-                self.add(&[b"./", name])?;
+                self.add(&[b"./", name]);
             } else {
-                self.add(&[directory, b"/", name])?;
+                self.add(&[directory, b"/", name]);
             }
         }
-        Ok(())
     }
 }

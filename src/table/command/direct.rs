@@ -18,6 +18,11 @@ pub enum Piece {
 }
 
 impl Word {
+    /// A word that no event changes.
+    pub fn of(text: &[u8]) -> Word {
+        Word(vec![Piece::Literal(text.to_vec())])
+    }
+
     pub fn pieces(&self) -> &[Piece] {
         &self.0
     }

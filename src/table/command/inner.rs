@@ -2,7 +2,8 @@
 //! the outer quoting cannot keep a file name from being code there.
 
 use super::super::diagnostics::{Reporter, Span};
-use super::template::{Token, Unit};
+use super::direct::{Piece, Word};
+use super::template::{Token, Unit, Wild};
 
 /// Programs that run the argument after an option as code.
 const WITH_OPTION: [(&str, u8); 26] = [
@@ -50,6 +51,50 @@ const BEFORE: [&str; 20] = [
 
 /// Operators of `[[ ]]` whose operands bash evaluates.
 const EVALUATED: [&[u8]; 6] = [b"-eq", b"-ne", b"-lt", b"-le", b"-gt", b"-ge"];
+
+/// `sh -c "..."` that runs without a shell around it: its script is compiled as the
+/// shell form is, so that names are no code there either. True where a file name was
+/// in it; None after an error.
+pub fn compile(words: &mut [Word], start: usize, report: &mut Reporter) -> Option<bool> {
+    let [program, option, script, ..] = words else {
+        return Some(false);
+    };
+    let name = program
+        .literal()
+        .and_then(|p| p.rsplit(|b| *b == b'/').next());
+    let is_shell = matches!(
+        name,
+        Some(b"sh" | b"bash" | b"dash" | b"ash" | b"ksh" | b"zsh")
+    );
+    if !is_shell
+        || script.literal().is_some()
+        || !is_option(option.literal().unwrap_or_default(), b'c')
+    {
+        return Some(false);
+    }
+    let mut units = Vec::new();
+    for piece in script.pieces() {
+        let token = |byte: &u8| match byte {
+            b'$' => Token::Dollar { doubled: true },
+            byte => Token::Byte(*byte),
+        };
+        match piece {
+            Piece::Literal(bytes) => {
+                units.extend(bytes.iter().map(|b| Unit {
+                    token: token(b),
+                    at: start,
+                }));
+            }
+            Piece::Wild(wild) => units.push(Unit {
+                token: Token::Wild(*wild),
+                at: start,
+            }),
+        }
+    }
+    let compiled = super::shell::compile(&units, report)?;
+    *script = Word::of(compiled.as_encoded_bytes());
+    Some(units.iter().filter_map(Unit::wild).any(Wild::is_name))
+}
 
 /// Warns once for each interpreter that gets a wildcard as code.
 pub fn warn(units: &[Unit], in_shell: bool, report: &mut Reporter) {

@@ -20,6 +20,9 @@ use crate::event::Event;
 use direct::{Piece, Word};
 use template::Wild;
 
+/// MAX_ARG_STRLEN of Linux (execve(2)): no argument is longer, its NUL included.
+const LONGEST_ARGUMENT: usize = 128 * 1024;
+
 /// A command with its wildcards compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
@@ -57,12 +60,16 @@ impl Command {
         report: &mut Reporter,
     ) -> Option<Command> {
         let units = template::units(text, start);
+        let mut inner_safe = false;
         let form = match (options.shell, dialect) {
             (Shell::Yes, _) => Form::Shell(shell::compile(&units, report)?),
             (Shell::Auto, Dialect::V0_5_10) => Form::Direct(direct::old_words(&units)),
             (Shell::No, _) => Form::Direct(direct::words(&units, true, report)?.ok()?),
             (Shell::Auto, Dialect::V0_5_12) => match direct::words(&units, false, report)? {
-                Ok(words) => Form::Direct(words),
+                Ok(mut words) => {
+                    inner_safe = inner::compile(&mut words, start, report)?;
+                    Form::Direct(words)
+                }
                 Err(_reason) => Form::Shell(shell::compile(&units, report)?),
             },
         };
@@ -70,6 +77,16 @@ impl Command {
             start,
             length: text.len(),
         };
+        if let Form::Shell(script) = &form
+            && script.len() >= LONGEST_ARGUMENT
+        {
+            report.error(
+                span,
+                "the command is too long for the shell",
+                "put it into a script",
+            );
+            return None;
+        }
         if let Form::Direct(words) = &form
             && words.first().is_none_or(Word::is_empty)
         {
@@ -87,7 +104,15 @@ impl Command {
                 "read the events from the standard input; incron-events(7) has their fields",
             );
         }
-        inner::warn(&units, matches!(form, Form::Shell(_)), report);
+        if inner_safe {
+            report.warning(
+                span,
+                "file names reach this inner shell as variables, not as text",
+                "leave `sh -c` out: the command may use shell syntax itself",
+            );
+        } else {
+            inner::warn(&units, matches!(form, Form::Shell(_)), report);
+        }
         Some(Command {
             text: OsString::from_vec(text.to_vec()),
             form,

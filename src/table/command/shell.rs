@@ -16,6 +16,10 @@ use super::super::diagnostics::{Reporter, Span};
 use super::template::{Token, Unit};
 use context::{Context, End, ParameterWord, WordState};
 
+/// How deep quotes and substitutions may be nested; each look at all of them is
+/// then short.
+const DEEPEST: usize = 100;
+
 /// Compiles a command into a script for `SHELL -c`. None after an error.
 pub fn compile(units: &[Unit], report: &mut Reporter) -> Option<OsString> {
     let mut compiler = Compiler {
@@ -23,7 +27,7 @@ pub fn compile(units: &[Unit], report: &mut Reporter) -> Option<OsString> {
         at: 0,
         script: Vec::with_capacity(units.len() + 64),
         stack: vec![(Context::BARE, 0)],
-        word: WordState::default(),
+        word: WordState::first(),
         backslash_in_backquotes: false,
         failed: false,
         report,
@@ -93,7 +97,10 @@ impl Compiler<'_, '_> {
 
     fn push(&mut self, context: Context, at: usize) {
         self.stack.push((context, at));
-        self.word = WordState::default();
+        self.word = WordState::first();
+        if self.stack.len() > DEEPEST {
+            self.fail(at, 1, "this is nested too deeply", "put it into a script");
+        }
     }
 
     fn pop(&mut self) {
@@ -131,7 +138,7 @@ impl Compiler<'_, '_> {
     fn bare(&mut self, byte: u8, at: usize) {
         match byte {
             b'#' if self.word.length == 0 => return self.comment(),
-            b' ' | b'\t' | b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')' => self.end_word(),
+            b' ' | b'\t' | b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')' => self.end_word(byte),
             _ => {}
         }
         match byte {
@@ -152,15 +159,15 @@ impl Compiler<'_, '_> {
     }
 
     /// A word has ended: `case ... esac` changes what `)` means.
-    fn end_word(&mut self) {
+    fn end_word(&mut self, end: u8) {
         if let Some((Context::Bare { cases, .. }, _)) = self.stack.last_mut() {
-            if self.word.is(*b"case") {
-                *cases += 1;
-            } else if self.word.is(*b"esac") {
-                *cases = cases.saturating_sub(1);
+            match self.word.keyword() {
+                Some(b"case") => *cases += 1,
+                Some(b"esac") => *cases = cases.saturating_sub(1),
+                _ => {}
             }
         }
-        self.word = WordState::default();
+        self.word = self.word.after(end);
     }
 
     fn open_parenthesis(&mut self, at: usize) {

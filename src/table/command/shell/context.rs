@@ -76,11 +76,21 @@ impl Context {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WordState {
     /// Its first bytes, while it is unquoted.
-    start: [u8; 4],
+    start: [u8; 5],
     pub length: usize,
+    /// It stands where a command begins, so it may be a keyword.
+    command: bool,
 }
 
 impl WordState {
+    /// Before the first word of a command.
+    pub fn first() -> WordState {
+        WordState {
+            command: true,
+            ..WordState::default()
+        }
+    }
+
     /// A word that has begun and can be no keyword: part of it is quoted or expanded.
     pub fn no_keyword() -> WordState {
         WordState {
@@ -96,8 +106,24 @@ impl WordState {
         self.length = self.length.saturating_add(1);
     }
 
-    /// True where the word so far is this one.
-    pub fn is(&self, word: [u8; 4]) -> bool {
-        self.length == 4 && self.start == word
+    /// The keyword it is, if it is whole.
+    pub fn keyword(&self) -> Option<&[u8]> {
+        self.start.get(..self.length).filter(|_| self.command)
+    }
+
+    /// What comes after it, once `end` has ended it.
+    pub fn after(&self, end: u8) -> WordState {
+        let opens: [&[u8]; 9] = [
+            b"then", b"do", b"else", b"elif", b"if", b"while", b"until", b"!", b"{",
+        ];
+        let command = match end {
+            b';' | b'&' | b'|' | b'(' | b')' => true,
+            _ if self.length == 0 => self.command,
+            _ => self.keyword().is_some_and(|word| opens.contains(&word)),
+        };
+        WordState {
+            command,
+            ..WordState::default()
+        }
     }
 }

@@ -1,0 +1,190 @@
+//! File systems that are mounted over watched paths, and unmounted from them.
+//!
+//! inotify sees inodes, not paths: a mount hides a watched directory without a
+//! word. /proc/self/mountinfo becomes readable (POLLPRI) when the table changes.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::Report;
+use super::found::How;
+use super::inotify::Inotify;
+use super::root::RootId;
+use super::tree::{MOUNT, NodeId};
+
+/// The table of mounts, as last read.
+pub(super) struct Mounts {
+    file: Option<File>,
+    /// Number and place of each mount, sorted.
+    table: Vec<(u32, Vec<u8>)>,
+}
+
+impl Mounts {
+    pub fn new() -> Self {
+        let mut mounts = Self {
+            file: File::open("/proc/self/mountinfo").ok(),
+            table: Vec::new(),
+        };
+        mounts.table = mounts.read();
+        mounts
+    }
+
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().map(AsFd::as_fd)
+    }
+
+    fn read(&mut self) -> Vec<(u32, Vec<u8>)> {
+        let Some(file) = &mut self.file else {
+            return Vec::new();
+        };
+        let mut text = Vec::new();
+        if file.rewind().is_err() || file.read_to_end(&mut text).is_err() {
+            return Vec::new();
+        }
+        let mut table: Vec<_> = text.split(|&b| b == b'\n').filter_map(parse).collect();
+        table.sort();
+        table
+    }
+
+    /// Places where something was mounted or unmounted since the last call.
+    fn changes(&mut self) -> Vec<Vec<u8>> {
+        let now = self.read();
+        let old = std::mem::replace(&mut self.table, now);
+        let gone = old.iter().filter(|m| self.table.binary_search(m).is_err());
+        let new = self.table.iter().filter(|m| old.binary_search(m).is_err());
+        let mut places: Vec<_> = gone.chain(new).map(|(_, place)| place.clone()).collect();
+        places.sort();
+        places.dedup();
+        places
+    }
+
+    /// Places of mounts below `path`.
+    fn below(&self, path: &[u8]) -> impl Iterator<Item = &[u8]> {
+        self.table
+            .iter()
+            .filter_map(move |(_, place)| under(place, path))
+            .filter(|rest| !rest.is_empty())
+    }
+}
+
+/// Number and mount point of a line of mountinfo (proc(5)).
+fn parse(line: &[u8]) -> Option<(u32, Vec<u8>)> {
+    let mut fields = line.split(|&b| b == b' ');
+    let number = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    Some((number, unescape(fields.nth(3)?)))
+}
+
+/// `\040` and its like are bytes.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&first, tail)) = rest.split_first() {
+        let code = tail.get(..3).filter(|_| first == b'\\');
+        let byte = code
+            .and_then(|c| std::str::from_utf8(c).ok())
+            .and_then(|c| u8::from_str_radix(c, 8).ok());
+        match byte {
+            Some(byte) => {
+                out.push(byte);
+                rest = tail.get(3..).unwrap_or_default();
+            }
+            None => {
+                out.push(first);
+                rest = tail;
+            }
+        }
+    }
+    out
+}
+
+/// What follows `path` in `place`, if `place` is `path` or below it.
+fn under<'a>(place: &'a [u8], path: &[u8]) -> Option<&'a [u8]> {
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    let rest = place.strip_prefix(path)?;
+    if rest.is_empty() {
+        Some(rest)
+    } else {
+        rest.strip_prefix(b"/")
+    }
+}
+
+impl Inotify {
+    /// The table of mounts has changed.
+    pub(super) fn mounts_moved(&mut self, out: &mut Vec<Report>) {
+        for place in self.mounts.changes() {
+            for id in self.roots.ids() {
+                let Some(root) = self.roots.get(id) else {
+                    continue;
+                };
+                let on_way =
+                    under(&root.real, &place).is_some() || under(&root.route, &place).is_some();
+                if on_way {
+                    self.stale.push((id, How::Moved));
+                } else if let (Some(rest), Some(top)) = (under(&place, &root.real), root.top()) {
+                    let rest = rest.to_vec();
+                    self.mount_inside(id, top, &rest, out);
+                }
+            }
+        }
+        self.refresh(out);
+    }
+
+    /// Something was mounted or unmounted below the top of a tree.
+    fn mount_inside(&mut self, root: RootId, top: NodeId, rest: &[u8], out: &mut Vec<Report>) {
+        let (parents, name) = match rest.iter().rposition(|&b| b == b'/') {
+            Some(at) => (
+                rest.get(..at).unwrap_or_default(),
+                rest.get(at + 1..).unwrap_or_default(),
+            ),
+            None => (&b""[..], rest),
+        };
+        let Some(parent) = self.node_at(top, parents) else {
+            return;
+        };
+        self.enter(root, parent, name, How::Moved, out);
+        self.flag_mounts(root);
+    }
+
+    fn node_at(&self, top: NodeId, path: &[u8]) -> Option<NodeId> {
+        let mut names = path.split(|&b| b == b'/').filter(|n| !n.is_empty());
+        names.try_fold(top, |node, name| self.tree.find(node, name))
+    }
+
+    /// Marks the places that are roots of mounts: no parent speaks for them.
+    pub(super) fn flag_mounts(&mut self, id: RootId) {
+        let Some(root) = self.roots.get(id) else {
+            return;
+        };
+        let Some(top) = root.top() else { return };
+        let places: Vec<_> = self
+            .mounts
+            .below(&root.real)
+            .filter_map(|rest| self.node_at(top, rest))
+            .collect();
+        for place in places {
+            self.flag(place, MOUNT);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mountinfo_is_read_with_its_escapes() {
+        let line = b"36 35 98:0 /mnt1 /mnt\\0402\\134x rw,noatime master:1 - ext3 /dev/root rw";
+        assert_eq!(parse(line), Some((36, b"/mnt 2\\x".to_vec())));
+        assert_eq!(parse(b""), None);
+        assert_eq!(unescape(b"\\9\\"), b"\\9\\");
+    }
+
+    #[test]
+    fn a_place_is_under_whole_components_only() {
+        assert_eq!(under(b"/a/b/c", b"/a/b"), Some(&b"c"[..]));
+        assert_eq!(under(b"/a/b", b"/"), Some(&b"a/b"[..]));
+        assert_eq!(under(b"/a/b", b"/a/b/"), Some(&b""[..]));
+        assert_eq!(under(b"/a/bc", b"/a/b"), None);
+    }
+}

@@ -1,0 +1,90 @@
+//! File systems mounted over watched paths.
+
+mod watch_kit;
+
+use incron::table::Mask;
+use incron::watch::Source;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::path::PathBuf;
+use watch_kit::Kit;
+
+/// A tmpfs that goes with the test.
+struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    fn over(path: PathBuf) -> Option<Self> {
+        let done = mount(
+            Some("tmpfs"),
+            &path,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            None::<&str>,
+        );
+        if done.is_err() {
+            eprintln!("skipped: may not mount");
+        }
+        done.ok().map(|()| Self(path))
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+/// Serves the change of the table of mounts, which the kernel has told already.
+fn told(kit: &mut Kit) -> Vec<String> {
+    let fd = kit.source.mounts().unwrap();
+    let mut fds = [PollFd::new(fd, PollFlags::POLLPRI)];
+    assert!(poll(&mut fds, PollTimeout::from(5000u16)).unwrap() > 0);
+    let mut out = Vec::new();
+    kit.source.mounts_changed(kit.clock.now(), &mut out);
+    let mut told = kit.told();
+    for report in out {
+        if let incron::watch::Report::Event(_, e) = report {
+            told.push(kit.text(&e));
+        }
+    }
+    told.sort();
+    told
+}
+
+#[test]
+fn a_mount_over_the_path_is_followed_and_so_is_its_end() {
+    let mut kit = Kit::new();
+    kit.mkdir("a/d");
+    kit.write("a/d/old");
+    kit.tick();
+    kit.line("a/d", Mask::CREATE | Mask::UNMOUNT);
+    let Some(fs) = Tmpfs::over(kit.path("a/d")) else {
+        return;
+    };
+    assert_eq!(told(&mut kit), [""; 0]);
+    kit.mkdir("a/d/s");
+    kit.write("a/d/s/f");
+    assert_eq!(kit.told(), ["CREATE,ISDIR a/d|s", "CREATE a/d/s|f (scan)"]);
+    drop(fs);
+    assert_eq!(told(&mut kit), ["UNMOUNT,ISDIR a/d|"]);
+    kit.write("a/d/g");
+    assert_eq!(kit.told(), ["CREATE a/d|g"]);
+}
+
+#[test]
+fn a_mount_inside_the_tree_is_followed_and_so_is_its_end() {
+    let mut kit = Kit::new();
+    kit.mkdir("d/m/hidden");
+    kit.line("d", Mask::CREATE);
+    let Some(fs) = Tmpfs::over(kit.path("d/m")) else {
+        return;
+    };
+    told(&mut kit);
+    kit.write("d/m/f");
+    assert_eq!(kit.told(), ["CREATE d/m|f"]);
+    drop(fs);
+    assert_eq!(told(&mut kit), [""; 0]);
+    kit.write("d/m/g");
+    kit.write("d/m/hidden/h");
+    assert_eq!(kit.told(), ["CREATE d/m|g", "CREATE d/m/hidden|h"]);
+}
