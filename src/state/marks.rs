@@ -52,13 +52,16 @@ impl Mark {
     }
 }
 
+/// From, to.
+pub type Rename = (Box<[u8]>, Box<[u8]>);
+
 /// Touched paths of one watch.
 #[derive(Clone, Debug, Default)]
 pub struct Marks {
     /// By the path of the snapshot.
     pub paths: BTreeMap<Box<[u8]>, Mark>,
     /// Directories renamed with all they hold: from, to, in order.
-    pub renames: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub renames: Vec<Rename>,
 }
 
 impl Marks {
