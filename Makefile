@@ -10,6 +10,8 @@ DESTDIR     ?=
 TARGET      ?= target/release
 CARGO       ?= cargo
 INSTALL     ?= install
+# FEATURES=pam: a PAM session around each user's worker.
+FEATURES    ?=
 
 sbindir      = $(PREFIX)/sbin
 bindir       = $(PREFIX)/bin
@@ -24,13 +26,13 @@ spooldir     = /var/spool/incron
 statedir     = /var/lib/incron
 
 SBIN = incrond
-BIN  = incrontab
+BIN  = incrontab incronctl
 MAN  = $(wildcard man/*.[1578])
 
 .PHONY: all check install uninstall deb rpm
 
 all:
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked --features '$(FEATURES)'
 
 check:
 	tests/run
@@ -64,6 +66,8 @@ install:
 	# What an administrator has written stays.
 	test -e $(DESTDIR)$(sysconfdir)/incron.conf || \
 	  $(INSTALL) -m 0644 etc/incron.conf $(DESTDIR)$(sysconfdir)/incron.conf
+	case ' $(FEATURES) ' in *' pam '*) test -e $(DESTDIR)$(sysconfdir)/pam.d/incrond || \
+	  $(INSTALL) -D -m 0644 etc/pam.d/incrond $(DESTDIR)$(sysconfdir)/pam.d/incrond;; esac
 	# A first installation lets nobody in. Where users have tables, the absence
 	# of both lists means everyone, and goes on meaning it.
 	test -e $(DESTDIR)$(sysconfdir)/incron.allow -o -e $(DESTDIR)$(sysconfdir)/incron.deny || \

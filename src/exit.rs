@@ -11,6 +11,8 @@ pub enum Exit {
     Failure = 1,
     /// The command line was wrong.
     Usage = 2,
+    /// PAM refused a worker's owner a session (`EX_NOPERM`); for the supervisor only.
+    Refused = 77,
     /// A configuration file or table was wrong (`EX_CONFIG` of sysexits.h).
     Config = 78,
 }

@@ -21,6 +21,7 @@ pub mod config;
 pub mod control;
 pub mod event;
 pub mod exit;
+pub mod incronctl;
 pub mod incrontab;
 pub mod log;
 pub mod paths;

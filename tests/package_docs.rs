@@ -9,14 +9,37 @@ use std::process::Command;
 
 use incron::config::Config;
 
-const PROGRAMS: [(&str, &str, &str); 2] = [
+const PROGRAMS: [(&str, &str, &str); 3] = [
     ("incrond", env!("CARGO_BIN_EXE_incrond"), "man/incrond.8"),
     (
         "incrontab",
         env!("CARGO_BIN_EXE_incrontab"),
         "man/incrontab.1",
     ),
+    (
+        "incronctl",
+        env!("CARGO_BIN_EXE_incronctl"),
+        "man/incronctl.8",
+    ),
 ];
+
+/// Every command of a program, with options of their own.
+fn commands(name: &str) -> &'static [&'static str] {
+    match name {
+        "incrond" => &["run"],
+        "incronctl" => &["status", "simulate", "reload"],
+        _ => &[],
+    }
+}
+
+/// Every option of a program and of its commands.
+fn all_options(name: &str, program: &str) -> BTreeSet<String> {
+    let mut all = options(program, &[]);
+    for command in commands(name) {
+        all.extend(options(program, &[command]));
+    }
+    all
+}
 
 fn file(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -63,10 +86,7 @@ fn completes(shell: &str, text: &str, option: &str) -> bool {
 #[test]
 fn completions_know_every_option() {
     for (name, program, _) in PROGRAMS {
-        let mut wanted = options(program, &[]);
-        if name == "incrond" {
-            wanted.extend(options(program, &["run"]));
-        }
+        let wanted = all_options(name, program);
         assert!(wanted.len() > 8, "{name}: {wanted:?}");
         for (shell, path) in [
             ("bash", format!("etc/completions/bash/{name}")),
@@ -80,6 +100,9 @@ fn completions_know_every_option() {
                     "{path} does not know {option}"
                 );
             }
+            for command in commands(name) {
+                assert!(text.contains(command), "{path} does not know {command}");
+            }
         }
     }
 }
@@ -92,7 +115,7 @@ fn manuals_describe_every_option() {
             .lines()
             .filter(|line| line.starts_with(".It "))
             .collect();
-        for option in options(program, &[]) {
+        for option in all_options(name, program) {
             // mdoc writes -x as "Fl x" and --long as "Fl -long".
             let flag = option.strip_prefix('-').unwrap();
             let found = items.iter().any(|item| {

@@ -66,7 +66,9 @@ fn installed_and_uninstalled() {
     for wanted in [
         "opt/incron/sbin/incrond",
         "opt/incron/bin/incrontab",
+        "opt/incron/bin/incronctl",
         "opt/incron/share/man/man1/incrontab.1",
+        "opt/incron/share/man/man8/incronctl.8",
         "opt/incron/lib/systemd/system/incron.service",
         "opt/incron/lib/systemd/user/incron.service",
         "opt/incron/lib/tmpfiles.d/incron.conf",

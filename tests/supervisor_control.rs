@@ -5,14 +5,14 @@ mod supervisor_support;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use common::{LIMIT, Prefix, is_root};
 use incron::control::{Answer, Client, ClientError, MAX_TABLE, Request};
-use supervisor_support::{ask, ask_at, install, lines, reason, text, worker};
+use supervisor_support::{ask, ask_at, install, lines, reason, remove, text, worker};
 
 const ONE: &str = "@W IN_CREATE true\n";
 
@@ -65,10 +65,7 @@ fn a_table_is_installed_read_loaded_again_and_removed() {
         ask(&prefix, &Request::Get { user: user.clone() }),
         Answer::NoTable
     );
-    assert_eq!(
-        ask(&prefix, &Request::Remove { user: user.clone() }),
-        Answer::NoTable
-    );
+    assert_eq!(ask(&prefix, &remove(&user)), Answer::NoTable);
     assert_eq!(
         ask(&prefix, &Request::Reload { user: user.clone() }),
         Answer::NoTable
@@ -109,7 +106,7 @@ fn a_table_is_installed_read_loaded_again_and_removed() {
         prefix.log()
     );
 
-    let gone = ask(&prefix, &Request::Remove { user: user.clone() });
+    let gone = ask(&prefix, &remove(&user));
     assert_eq!(
         gone,
         Answer::Done {
@@ -119,6 +116,68 @@ fn a_table_is_installed_read_loaded_again_and_removed() {
     );
     assert!(worker(&prefix, &user).is_none());
     assert!(!prefix.path("spool").join(&user).exists());
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn a_table_that_another_has_changed_is_not_replaced_by_mistake() {
+    let prefix = Prefix::new();
+    let daemon = prefix.start();
+    let user = me();
+    let version = || match ask(&prefix, &Request::Get { user: me() }) {
+        Answer::Table { version, .. } => version,
+        other => panic!("{other:?}"),
+    };
+    let over = |expect: &str, table: &[u8]| match install(&user, table) {
+        Request::Install { user, table, .. } => Request::Install {
+            user,
+            table,
+            expect: Some(expect.into()),
+        },
+        other => other,
+    };
+    let removal = |expect: &str| Request::Remove {
+        user: me(),
+        expect: Some(expect.into()),
+    };
+    let done = |answer: Answer| assert!(matches!(answer, Answer::Done { .. }), "{answer:?}");
+    // A first table, and no second first one.
+    done(ask(&prefix, &over("", b"#1")));
+    assert_eq!(reason(&ask(&prefix, &over("", b"#2"))), "changed");
+    let first = version();
+    done(ask(&prefix, &over(&first, b"#3")));
+    // Neither over what was, nor over what an administrator wrote by hand.
+    assert_eq!(reason(&ask(&prefix, &over(&first, b"#4"))), "changed");
+    assert_eq!(reason(&ask(&prefix, &removal(&first))), "changed");
+    let second = version();
+    fs::write(prefix.path("spool").join(&user), "#5").unwrap();
+    assert_eq!(reason(&ask(&prefix, &over(&second, b"#6"))), "changed");
+    let get = Request::Get { user: me() };
+    assert_eq!(text(&ask(&prefix, &get)), b"#5");
+    done(ask(&prefix, &removal(&version())));
+    assert_eq!(reason(&ask(&prefix, &over(&second, b"#7"))), "changed");
+    assert_eq!(ask(&prefix, &get), Answer::NoTable);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn a_removal_is_answered_when_nothing_is_watched_any_more() {
+    let prefix = Prefix::with("stop_grace = 2s\nstop_kill = true");
+    let daemon = prefix.start();
+    let user = me();
+    // What runs goes on for a while, and holds up no answer.
+    let table = prefix.fill("@W IN_CREATE echo > @O/runs; sleep 60\n");
+    ask(&prefix, &install(&user, table.as_bytes()));
+    fs::write(prefix.watched().join("x"), "").unwrap();
+    prefix.lines("runs", 1);
+    let process = supervisor_support::pid(&prefix, &user);
+    ask(&prefix, &remove(&user));
+    let inode = format!("ino:{:x} ", fs::metadata(prefix.watched()).unwrap().ino());
+    let fds = fs::read_dir(format!("/proc/{process}/fdinfo"));
+    for entry in fds.into_iter().flatten().flatten() {
+        let text = fs::read_to_string(entry.path()).unwrap_or_default();
+        assert!(!text.contains(&inode), "{text}");
+    }
     assert_eq!(daemon.stop(), Some(0));
 }
 
@@ -142,6 +201,7 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
         &Request::Install {
             user: user.clone(),
             table: "!".into(),
+            expect: None,
         },
     );
     assert_eq!(reason(&code), "bad_request");
@@ -177,9 +237,7 @@ fn a_user_manages_the_own_table_and_no_other() {
         Request::Get {
             user: "root".into(),
         },
-        Request::Remove {
-            user: "nobody".into(),
-        },
+        remove("nobody"),
         Request::Reload {
             user: "nobody".into(),
         },

@@ -193,6 +193,20 @@ fn check_looks_at_all_tables_or_at_those_named() {
         assert_eq!(bad.status.code(), Some(78), "{}", out(&bad));
         assert!(out(&bad).contains("bad.table:1:6"), "{}", out(&bad));
     }
+    // What is named is explained; `run` serves no more than a user's table.
+    fs::write(&table, "/tmp IN_CREATE,user=games echo $# | cat\n").unwrap();
+    let system = incrond(&["--check", table.to_str().unwrap()], Some(&conf));
+    assert_eq!(system.status.code(), Some(0), "{}", out(&system));
+    for said in ["bad.table\nline 1\n", "watches  /tmp", "events   IN_CREATE"] {
+        assert!(out(&system).contains(said), "{said}: {}", out(&system));
+    }
+    assert!(!out(&good).contains("watches"), "{}", out(&good));
+    let run = incrond(&["run", "--check", table.to_str().unwrap()], Some(&conf));
+    assert_eq!(run.status.code(), Some(78), "{}", out(&run));
+    fs::write(&table, "/tmp IN_CREATE,recursive=false echo $#\n").unwrap();
+    let run = incrond(&["run", "--check", table.to_str().unwrap()], Some(&conf));
+    assert_eq!(run.status.code(), Some(0), "{}", out(&run));
+    assert!(out(&run).contains("(no shell)"), "{}", out(&run));
     fs::write(prefix.path("spool/no-such-user"), "x").unwrap();
     let spool = incrond(&["--check"], Some(&conf));
     assert_eq!(spool.status.code(), Some(78));

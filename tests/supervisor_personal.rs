@@ -12,7 +12,7 @@ use common::{INCROND, Prefix};
 use incron::control::{Answer, Client, Request};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
-use supervisor_support::{ask_at, install, reason};
+use supervisor_support::{ask_at, install, reason, remove};
 
 const ONE: &str = "@W IN_CREATE true\n";
 
@@ -91,6 +91,10 @@ fn one_users_tables_are_served_by_one_worker() {
         }
     );
     assert_eq!(personal.lines(), 2);
+    // One table goes, the worker stays; the answer comes when it has dropped it.
+    let gone = ask_at(&personal.socket(), &remove(&user));
+    assert!(matches!(gone, Answer::Done { .. }), "{gone:?}");
+    assert_eq!(personal.lines(), 1);
     let other = ask_at(&personal.socket(), &install("daemon", b""));
     assert_eq!(reason(&other), "permission");
 

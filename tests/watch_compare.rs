@@ -68,8 +68,8 @@ impl Model {
     }
 
     fn below(&self, dir: &[u8]) -> Vec<Box<[u8]>> {
-        let inside = |path: &&Box<[u8]>| ***path == *dir || path.starts_with(&[dir, b"/"].concat());
-        self.tree.keys().filter(inside).cloned().collect()
+        let inside = |path: &[u8]| path == dir || path.starts_with(&[dir, b"/"].concat());
+        self.tree.keys().filter(|path| inside(path)).cloned().collect()
     }
 
     fn does(&mut self, op: &Op) {

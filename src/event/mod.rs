@@ -12,9 +12,17 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use crate::table::Mask;
+
+/// A time as it is written everywhere: RFC 3339, UTC, nine digits.
+pub fn rfc3339(time: SystemTime) -> String {
+    let mut text = String::with_capacity(30);
+    time::push(&mut text, time);
+    text
+}
 
 /// The number of a line within a worker; never used twice in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +65,12 @@ pub struct Event {
     pub seq: u64,
     /// Labels of the provider that named the path.
     pub labels: Option<Rc<BTreeMap<String, String>>>,
+}
+
+/// The number of the next event of this process; the first is 1.
+pub fn next_seq() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 impl Event {

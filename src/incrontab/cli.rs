@@ -72,7 +72,8 @@ pub enum Source {
 }
 
 impl Source {
-    fn new(word: OsString) -> Self {
+    /// "-", or a file.
+    pub fn new(word: OsString) -> Self {
         if word == "-" {
             Self::Stdin
         } else {

@@ -13,7 +13,7 @@ use super::check;
 use super::editor::Editor;
 use super::error::Error;
 use super::scratch::{Left, Scratch};
-use super::tables::Tables;
+use super::tables::{Found, Tables, Version};
 use crate::table::Context;
 
 /// What someone without a table begins with; as it is a comment, saving it
@@ -72,9 +72,9 @@ impl Session<'_> {
     /// The table was not changed; the message says why, and where the text is.
     pub fn run(mut self, tmpdir: Option<std::ffi::OsString>) -> Result<Outcome, Error> {
         let before = self.tables.get()?;
-        let start = before.clone().unwrap_or_else(|| NEW_TABLE.to_vec());
+        let start = before.text.clone().unwrap_or_else(|| NEW_TABLE.to_vec());
         let mut scratch = Scratch::new(tmpdir, &start)?;
-        let result = self.rounds(&scratch, before.as_deref(), &start);
+        let result = self.rounds(&scratch, &before, &start);
         let Err(error) = result else { return result };
         match scratch.read() {
             Left::Text(text) if text == start || text.is_empty() => Err(error),
@@ -93,7 +93,7 @@ impl Session<'_> {
     fn rounds(
         &mut self,
         scratch: &Scratch,
-        before: Option<&[u8]>,
+        before: &Found,
         start: &[u8],
     ) -> Result<Outcome, Error> {
         loop {
@@ -115,8 +115,8 @@ impl Session<'_> {
     }
 
     /// An empty file is more often an accident than a wish.
-    fn emptied(&mut self, before: Option<&[u8]>) -> Result<Verdict, Error> {
-        if before.is_none() {
+    fn emptied(&mut self, before: &Found) -> Result<Verdict, Error> {
+        if before.text.is_none() {
             return Ok(Verdict::Done(Outcome::Unchanged));
         }
         if !self
@@ -125,12 +125,11 @@ impl Session<'_> {
         {
             return Ok(Verdict::Done(Outcome::Unchanged));
         }
-        self.unless_changed(before)?;
-        self.tables.remove()?;
+        self.replace(before, |tables, version| tables.remove(Some(version)))?;
         Ok(Verdict::Done(Outcome::Removed))
     }
 
-    fn judge(&mut self, text: &[u8], before: Option<&[u8]>) -> Result<Verdict, Error> {
+    fn judge(&mut self, text: &[u8], before: &Found) -> Result<Verdict, Error> {
         let checked = check::check(text, self.context);
         if !checked.rendered.is_empty() {
             self.prompt.say(checked.rendered.trim_end());
@@ -138,8 +137,10 @@ impl Session<'_> {
         if checked.errors > 0 {
             return self.again("it has errors");
         }
-        self.unless_changed(before)?;
-        if let Some(warning) = self.tables.install(text)?.warning() {
+        let loaded = self.replace(before, |tables, version| {
+            tables.install(text, Some(version))
+        })?;
+        if let Some(warning) = loaded.warning() {
             self.prompt.say(&warning);
         }
         Ok(Verdict::Done(Outcome::Updated))
@@ -154,17 +155,31 @@ impl Session<'_> {
         Err(Error::GivenUp(reason.to_owned()))
     }
 
-    /// Asks when the table is no longer what the session began with.
-    fn unless_changed(&mut self, before: Option<&[u8]>) -> Result<(), Error> {
-        if self.tables.get()?.as_deref() == before {
-            return Ok(());
+    /// Makes `change` to the table that the session began with. Where another
+    /// text has taken its place, only if that is wished, and over just that one.
+    fn replace<T>(
+        &mut self,
+        before: &Found,
+        mut change: impl FnMut(&mut dyn Tables, &Version) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut seen = before.clone();
+        loop {
+            match change(self.tables, &seen.version) {
+                Err(Error::Changed) => {}
+                done => return done,
+            }
+            let now = self.tables.get()?;
+            if now.text != seen.text && !self.overwrites() {
+                return Err(Error::GivenUp("someone else changed it meanwhile".into()));
+            }
+            seen = now;
         }
+    }
+
+    fn overwrites(&mut self) -> bool {
         self.prompt
             .say("The table was changed by someone else while you edited it.");
-        if self.prompt.yes("Overwrite that change?", Default::No) {
-            return Ok(());
-        }
-        Err(Error::GivenUp("someone else changed it meanwhile".into()))
+        self.prompt.yes("Overwrite that change?", Default::No)
     }
 }
 

@@ -34,6 +34,8 @@ pub enum Error {
     Conversation(String),
     #[error("{0}")]
     Refused(String),
+    #[error("the table was changed by someone else")]
+    Changed,
     #[error("cannot load table from file '{}': {error}", path.display())]
     Import { path: PathBuf, error: io::Error },
     #[error("cannot load table from standard input: {0}")]

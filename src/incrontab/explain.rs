@@ -1,8 +1,6 @@
 //! `-T`: what a table does, without a daemon; and with `--simulate`, what it
 //! would run for recorded events.
 
-use std::ffi::OsStr;
-use std::path::Path;
 use std::time::Duration;
 
 use super::check;
@@ -12,6 +10,7 @@ use super::scratch::read_bounded;
 use crate::config::Config;
 use crate::schedule::simulate::{Course, Model, parse_changes, simulate};
 use crate::table::{self, Context, Line};
+use crate::worker::usual_shell;
 
 /// A recording is no larger, in bytes.
 const MAX_EVENTS: usize = 64 * 1024 * 1024;
@@ -42,7 +41,7 @@ pub fn explain(
     let checked = check::check(text, context);
     let (table, diagnostics) = table::parse(text, context);
     let text = match events {
-        None => table::explain(&table, &diagnostics, shell(context.system)),
+        None => table::explain(&table, &diagnostics, usual_shell(context.system)),
         Some(source) => {
             let what = check::name(source);
             let bytes = check::open(source)
@@ -79,10 +78,4 @@ pub fn explain(
         complaints: checked.rendered,
         errors: checked.errors,
     })
-}
-
-/// The shell of lines without `SHELL=`, as the worker chooses it.
-fn shell(system: bool) -> &'static OsStr {
-    let bash = !system && Path::new("/bin/bash").exists();
-    OsStr::new(if bash { "/bin/bash" } else { "/bin/sh" })
 }

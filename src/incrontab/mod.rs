@@ -18,6 +18,7 @@ mod tables;
 mod user;
 
 use std::env;
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -25,7 +26,7 @@ use ask::{Default, Prompt};
 use cli::{Action, Cli, Invocation, Source};
 use edit::{Outcome, Session};
 use editor::Editor;
-use error::Error;
+pub(crate) use error::Error;
 use tables::{Loaded, Machine, Tables};
 use user::Subject;
 
@@ -74,7 +75,7 @@ fn run(invocation: &Invocation) -> Result<Exit, Error> {
         Action::Check { table, simulate } => explain(
             table,
             simulate.as_ref(),
-            invocation,
+            invocation.user.as_deref(),
             &load_config(invocation)?,
         ),
         action => {
@@ -127,7 +128,7 @@ fn put(bytes: &[u8]) -> Result<Exit, Error> {
 }
 
 fn list(tables: &mut dyn Tables, owner: &str) -> Result<Exit, Error> {
-    match tables.get()? {
+    match tables.get()?.text {
         None => say(&format!("no table for {owner}")),
         Some(table) if io::stdout().is_terminal() => return print(&show::for_terminal(&table)),
         Some(table) => return put(&table),
@@ -176,7 +177,7 @@ fn remove(tables: &mut dyn Tables, owner: &str, ask: bool) -> Result<Exit, Error
         }
     }
     say(&format!("removing table for user '{owner}'"));
-    if tables.remove()? {
+    if tables.remove(None)? {
         say(&format!("table for user '{owner}' successfully removed"));
     } else {
         say(&format!("table for user '{owner}' does not exist"));
@@ -219,7 +220,7 @@ fn install(
         let bad = Error::BadTable(checked.errors);
         return Err(Error::NotInstalled(bad.to_string()));
     }
-    mind(tables.install(&table)?);
+    mind(tables.install(&table, None)?);
     Ok(Exit::Success)
 }
 
@@ -232,16 +233,28 @@ fn mind(loaded: Loaded) {
 fn explain(
     source: &Source,
     simulate: Option<&Source>,
-    invocation: &Invocation,
+    user: Option<&str>,
     config: &Config,
 ) -> Result<Exit, Error> {
-    let owner = match &invocation.user {
-        Some(name) => name.clone(),
+    let owner = match user {
+        Some(name) => name.to_owned(),
         None => Subject::find(None).map_or_else(|_| "nobody".into(), |subject| subject.owner),
     };
     let table = check::read(source)?;
     let context = check::context(source, &owner, config);
-    let explained = explain::explain(&table, &context, simulate, config)?;
+    show_explained(&explain::explain(&table, &context, simulate, config)?)
+}
+
+/// `-T TABLE --simulate EVENTS`, for `incronctl simulate`. "-" is standard input.
+///
+/// # Errors
+/// The table or the events cannot be read, or have errors.
+pub(crate) fn simulate(table: &OsStr, events: &OsStr, config: &Config) -> Result<Exit, Error> {
+    let (table, events) = (Source::new(table.into()), Source::new(events.into()));
+    explain(&table, Some(&events), None, config)
+}
+
+fn show_explained(explained: &explain::Explained) -> Result<Exit, Error> {
     print(&explained.text)?;
     if !explained.complaints.is_empty() {
         say(explained.complaints.trim_end());

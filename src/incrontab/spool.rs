@@ -12,11 +12,12 @@ use nix::unistd::User;
 
 use super::error::Error;
 use super::scratch::read_bounded;
+use super::tables::{Found, Version};
 use crate::config::Config;
 use crate::control::MAX_TABLE;
 use crate::supervisor::access::Access;
 use crate::supervisor::spool;
-use crate::supervisor::tables::{self, Refusal, Rule};
+use crate::supervisor::tables::{self, Opened, Refusal, Rule};
 
 /// One user's place in the spool directory.
 #[derive(Debug)]
@@ -66,42 +67,62 @@ impl<'a> Spool<'a> {
         self.dir().join(self.owner)
     }
 
-    /// The table; None where there is none.
+    /// The table.
     ///
     /// # Errors
     /// The file is none that the daemon would serve, or cannot be read.
-    pub fn get(&self) -> Result<Option<Vec<u8>>, Error> {
-        let account = User::from_name(self.owner).ok().flatten();
-        let rule = Rule::spool(account.map_or(0, |user| user.uid.as_raw()));
-        let opened = match tables::open(self.dir(), OsStr::new(self.owner), &rule) {
+    pub fn get(&self) -> Result<Found, Error> {
+        let Opened { file, version } = match self.look() {
             Ok(opened) => opened,
-            Err(Refusal::Missing) => return Ok(None),
+            Err(Refusal::Missing) => return Ok(Found::default()),
             Err(why) => return Err(Error::Spool(format!("{}: {why}", self.file().display()))),
         };
-        let table = read_bounded(opened.file, MAX_TABLE).map_err(|e| self.failed(e))?;
+        let table = read_bounded(file, MAX_TABLE).map_err(|e| self.failed(e))?;
         let large = || Error::TooLarge {
             what: format!("{} has grown", self.file().display()),
         };
-        table.map(Some).ok_or_else(large)
+        Ok(Found {
+            text: Some(table.ok_or_else(large)?),
+            version: Version(version.to_string()),
+        })
     }
 
-    /// Replaces the table, wholly or not at all; mode 0600, owner root.
+    fn look(&self) -> Result<Opened, Refusal> {
+        let account = User::from_name(self.owner).ok().flatten();
+        let rule = Rule::spool(account.map_or(0, |user| user.uid.as_raw()));
+        tables::open(self.dir(), OsStr::new(self.owner), &rule)
+    }
+
+    fn compare(&self, over: Option<&Version>) -> Result<(), Error> {
+        let Some(over) = over else { return Ok(()) };
+        let same = match self.look() {
+            Ok(opened) => opened.version.to_string() == over.0,
+            Err(Refusal::Missing) => over.0.is_empty(),
+            Err(_) => false,
+        };
+        same.then_some(()).ok_or(Error::Changed)
+    }
+
+    /// Replaces the table, wholly or not at all; mode 0600, owner root. With
+    /// `over`, only that version.
     ///
     /// # Errors
-    /// The user may not have one, or it cannot be written.
-    pub fn install(&self, table: &[u8]) -> Result<(), Error> {
+    /// The user may not have one, it is another version, or cannot be written.
+    pub fn install(&self, table: &[u8], over: Option<&Version>) -> Result<(), Error> {
         let user = || self.owner.to_owned();
         Access::read(self.config)
             .check(self.owner)
             .map_err(|why| Error::NotAllowed { user: user(), why })?;
+        self.compare(over)?;
         spool::install(self.dir(), self.owner, table).map_err(|e| self.failed(e))
     }
 
-    /// Removes the table; false where there was none.
+    /// Removes the table; false where there was none. With `over`, only that version.
     ///
     /// # Errors
-    /// It cannot be removed.
-    pub fn remove(&self) -> Result<bool, Error> {
+    /// It is another version, or cannot be removed.
+    pub fn remove(&self, over: Option<&Version>) -> Result<bool, Error> {
+        self.compare(over)?;
         spool::remove(self.dir(), self.owner).map_err(|e| self.failed(e))
     }
 }
@@ -133,14 +154,21 @@ mod tests {
         let dir = tempfile::tempdir().expect("tempdir");
         let config = config(&dir.path().join("spool"));
         let spool = Spool::open(&config, OWNER).expect("opens");
-        assert_eq!(spool.get().expect("none"), None);
-        assert!(!spool.remove().expect("none"));
+        assert_eq!(spool.get().expect("none"), Found::default());
+        assert!(!spool.remove(None).expect("none"));
         for table in [&b"# \xff\0\r\n/a IN_CREATE x"[..], b""] {
-            spool.install(table).expect("installs");
-            assert_eq!(spool.get().expect("there").as_deref(), Some(table));
+            spool.install(table, None).expect("installs");
+            assert_eq!(spool.get().expect("there").text.as_deref(), Some(table));
         }
-        assert!(spool.remove().expect("there"));
-        assert_eq!(spool.get().expect("none"), None);
+        let seen = spool.get().expect("there").version;
+        spool.install(b"x", Some(&seen)).expect("installs");
+        assert!(matches!(
+            spool.install(b"y", Some(&seen)),
+            Err(Error::Changed)
+        ));
+        assert!(matches!(spool.remove(Some(&seen)), Err(Error::Changed)));
+        assert!(spool.remove(None).expect("there"));
+        assert_eq!(spool.get().expect("none"), Found::default());
     }
 
     #[test]
@@ -169,8 +197,11 @@ mod tests {
         fs::write(&config.denied_users, format!("{OWNER}\n")).expect("writes");
         fs::write(dir.path().join(OWNER), "x").expect("writes");
         let spool = Spool::open(&config, OWNER).expect("opens");
-        assert!(matches!(spool.install(b"y"), Err(Error::NotAllowed { .. })));
-        assert!(spool.remove().expect("root may still remove it"));
+        assert!(matches!(
+            spool.install(b"y", None),
+            Err(Error::NotAllowed { .. })
+        ));
+        assert!(spool.remove(None).expect("root may still remove it"));
     }
 
     #[test]

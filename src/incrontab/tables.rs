@@ -34,25 +34,38 @@ impl Loaded {
     }
 }
 
+/// Which writing of the table was seen; empty: there was none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Version(pub String);
+
+/// A table as it was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Its text; None where there is none.
+    pub text: Option<Vec<u8>>,
+    /// To say what a change is to replace.
+    pub version: Version,
+}
+
 /// One user's table, wherever it is.
 pub trait Tables {
-    /// The table; None where there is none.
+    /// The table.
     ///
     /// # Errors
     /// Refused, or out of reach.
-    fn get(&mut self) -> Result<Option<Vec<u8>>, Error>;
+    fn get(&mut self) -> Result<Found, Error>;
 
-    /// Replaces the table, wholly or not at all.
+    /// Replaces the table, wholly or not at all; with `over`, only that version.
     ///
     /// # Errors
-    /// Refused, or out of reach.
-    fn install(&mut self, table: &[u8]) -> Result<Loaded, Error>;
+    /// Refused, or out of reach; [`Error::Changed`] where it is another version.
+    fn install(&mut self, table: &[u8], over: Option<&Version>) -> Result<Loaded, Error>;
 
-    /// Removes the table; false where there was none.
+    /// Removes the table, likewise; false where there was none.
     ///
     /// # Errors
-    /// Refused, or out of reach.
-    fn remove(&mut self) -> Result<bool, Error>;
+    /// As for `install`.
+    fn remove(&mut self, over: Option<&Version>) -> Result<bool, Error>;
 
     /// Has the daemon read the table again; None where there is none.
     ///
@@ -86,6 +99,7 @@ impl Machine<'_> {
             Err(error) => return Err(Error::Conversation(error.to_string())),
         };
         match answer {
+            Answer::Refused { reason, .. } if reason == "changed" => Err(Error::Changed),
             Answer::Refused { message, .. } => Err(Error::Refused(message)),
             answer => Ok(Some(answer)),
         }
@@ -106,18 +120,22 @@ fn unexpected<T>(answer: &Answer) -> Result<T, Error> {
         Answer::Table { .. } => "table",
         Answer::NoTable => "no_table",
         Answer::Status { .. } => "status",
+        Answer::Lines { .. } => "lines",
         Answer::Refused { .. } => "refused",
     };
     Err(Error::Conversation(format!("unexpected answer \"{kind}\"")))
 }
 
 impl Tables for Machine<'_> {
-    fn get(&mut self) -> Result<Option<Vec<u8>>, Error> {
+    fn get(&mut self) -> Result<Found, Error> {
         match self.ask(&Request::Get { user: self.user() })? {
             None => self.spool()?.get(),
-            Some(Answer::NoTable) => Ok(None),
-            Some(Answer::Table { table }) => match STANDARD.decode(table) {
-                Ok(bytes) if bytes.len() <= MAX_TABLE => Ok(Some(bytes)),
+            Some(Answer::NoTable) => Ok(Found::default()),
+            Some(Answer::Table { table, version }) => match STANDARD.decode(table) {
+                Ok(bytes) if bytes.len() <= MAX_TABLE => Ok(Found {
+                    text: Some(bytes),
+                    version: Version(version),
+                }),
                 Ok(_) => Err(Error::TooLarge {
                     what: "the table in the spool".into(),
                 }),
@@ -127,21 +145,29 @@ impl Tables for Machine<'_> {
         }
     }
 
-    fn install(&mut self, table: &[u8]) -> Result<Loaded, Error> {
+    fn install(&mut self, table: &[u8], over: Option<&Version>) -> Result<Loaded, Error> {
         let request = Request::Install {
             user: self.user(),
             table: STANDARD.encode(table),
+            expect: over.map(|version| version.0.clone()),
         };
         match self.ask(&request)? {
-            None => self.spool()?.install(table).map(|()| Loaded::default()),
+            None => self
+                .spool()?
+                .install(table, over)
+                .map(|()| Loaded::default()),
             Some(Answer::Done { lines, errors }) => Ok(Loaded { lines, errors }),
             Some(answer) => unexpected(&answer),
         }
     }
 
-    fn remove(&mut self) -> Result<bool, Error> {
-        match self.ask(&Request::Remove { user: self.user() })? {
-            None => self.spool()?.remove(),
+    fn remove(&mut self, over: Option<&Version>) -> Result<bool, Error> {
+        let request = Request::Remove {
+            user: self.user(),
+            expect: over.map(|version| version.0.clone()),
+        };
+        match self.ask(&request)? {
+            None => self.spool()?.remove(over),
             Some(Answer::Done { .. }) => Ok(true),
             Some(Answer::NoTable) => Ok(false),
             Some(answer) => unexpected(&answer),

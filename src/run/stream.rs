@@ -170,6 +170,13 @@ impl Streams {
         stream.map_or_else(Vec::new, |mut stream| stream.queue.take_all())
     }
 
+    /// True while it has a process.
+    pub fn is_running(&self, id: StreamId) -> bool {
+        self.streams
+            .get(&id)
+            .is_some_and(|stream| stream.run().is_some())
+    }
+
     /// What was merged, lost and given again; and how many lines wait.
     pub fn counts(&self, id: StreamId) -> Option<(Counts, usize)> {
         self.streams

@@ -46,7 +46,7 @@ impl Slots {
             running: BTreeMap::new(),
             starts: VecDeque::new(),
             round: VecDeque::new(),
-            next_run: 0,
+            next_run: 1,
             resume: Moment(0),
             pause: Duration::ZERO,
         }

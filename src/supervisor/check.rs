@@ -1,9 +1,11 @@
 //! `incrond --check`: what is wrong, before it matters. The configuration has
 //! been read by then; without names, all tables of the machine are looked at
-//! the way the daemon would.
+//! the way the daemon would. A table that was named is explained, too: what
+//! each line watches and what it runs.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Read};
+use std::io::{IsTerminal, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::access::Access;
@@ -13,11 +15,14 @@ use crate::config::Config;
 use crate::control::MAX_TABLE;
 use crate::exit::Exit;
 use crate::table::{self, Context, Severity};
+use crate::worker::usual_shell;
 
 /// What was found so far.
 struct Findings<'a> {
     config: &'a Config,
     colour: bool,
+    /// Tables that are named are for `incrond run`.
+    run: bool,
     tables: u32,
     lines: usize,
     errors: u32,
@@ -27,37 +32,60 @@ struct Findings<'a> {
 /// Checks `files` (tables, or directories of them), or all tables. Findings go
 /// to standard output, since they are what was asked for.
 pub fn check(config: &Config, files: &[PathBuf]) -> Exit {
-    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let mut findings = Findings {
-        config,
-        colour,
-        tables: 0,
-        lines: 0,
-        errors: 0,
-        warnings: 0,
-    };
+    let mut findings = Findings::new(config, false);
     if files.is_empty() {
         findings.everything();
     }
     for file in files {
         findings.named(file);
     }
-    let Findings {
-        tables,
-        lines,
-        errors,
-        warnings,
-        ..
-    } = findings;
-    println!("{tables} tables, {lines} good lines, {errors} errors, {warnings} warnings");
-    if errors == 0 {
-        Exit::Success
-    } else {
-        Exit::Config
-    }
+    findings.sum()
 }
 
-impl Findings<'_> {
+/// Checks `table` as one that `incrond run` serves: the caller's, with no more
+/// rights than a user's.
+pub fn check_run(config: &Config, table: &Path) -> Exit {
+    let mut findings = Findings::new(config, true);
+    findings.text_of(table);
+    findings.sum()
+}
+
+/// A reader that has seen enough is no reason to fail.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+impl<'a> Findings<'a> {
+    fn new(config: &'a Config, run: bool) -> Self {
+        let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Self {
+            config,
+            colour,
+            run,
+            tables: 0,
+            lines: 0,
+            errors: 0,
+            warnings: 0,
+        }
+    }
+
+    fn sum(self) -> Exit {
+        let Self {
+            tables,
+            lines,
+            errors,
+            warnings,
+            ..
+        } = self;
+        say(&format!(
+            "{tables} tables, {lines} good lines, {errors} errors, {warnings} warnings\n"
+        ));
+        match errors {
+            0 => Exit::Success,
+            _ => Exit::Config,
+        }
+    }
+
     fn everything(&mut self) {
         let euid = nix::unistd::geteuid().as_raw();
         if let Some(dir) = &self.config.system_table_dir {
@@ -85,11 +113,10 @@ impl Findings<'_> {
             Ok(names) => names,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                println!(
-                    "{} is not yours to read; its tables were not checked\n",
-                    dir.display()
-                );
-                return;
+                let dir = dir.display();
+                return say(&format!(
+                    "{dir} is not yours to read; its tables were not checked\n\n"
+                ));
             }
             Err(error) => return self.error(dir, &error.to_string()),
         };
@@ -102,7 +129,7 @@ impl Findings<'_> {
             let opened = rule(&name.to_string_lossy())
                 .and_then(|rule| tables::open(dir, &name, &rule).map_err(|why| why.to_string()));
             match opened {
-                Ok(opened) => self.table(&path, opened.file, system),
+                Ok(opened) => self.table(&path, opened.file, system, false),
                 Err(why) => self.error(&path, &why),
             }
         }
@@ -132,13 +159,14 @@ impl Findings<'_> {
 
     fn text_of(&mut self, path: &Path) {
         let spool = path.parent() == Some(&self.config.user_table_dir);
+        let system = !spool && !self.config.personal && !self.run;
         match std::fs::File::open(path) {
-            Ok(file) => self.table(path, file, !spool && !self.config.personal),
+            Ok(file) => self.table(path, file, system, true),
             Err(error) => self.error(path, &error.to_string()),
         }
     }
 
-    fn table(&mut self, path: &Path, file: impl Read, system: bool) {
+    fn table(&mut self, path: &Path, file: impl Read, system: bool, explained: bool) {
         let mut text = Vec::new();
         if let Err(error) = file.take(MAX_TABLE as u64 + 1).read_to_end(&mut text) {
             return self.error(path, &error.to_string());
@@ -169,12 +197,18 @@ impl Findings<'_> {
             Severity::Warning,
             self.colour,
         );
-        print!("{shown}");
+        if explained {
+            let text = table::explain(&table, &diagnostics, usual_shell(system));
+            let origin = table::visible(context.origin.as_bytes());
+            say(&format!("{origin}\n{text}\n"));
+        }
+        say(&shown);
     }
 
     fn error(&mut self, path: &Path, why: &str) {
         self.errors += 1;
-        println!("error: {}: {why}\n", path.display());
+        let path = table::visible(path.as_os_str().as_bytes());
+        say(&format!("error: {path}: {why}\n\n"));
     }
 }
 

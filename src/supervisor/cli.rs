@@ -31,7 +31,7 @@ struct Arguments {
     /// End the running incrond
     #[arg(short, long, conflicts_with_all = ["foreground", "check"])]
     kill: bool,
-    /// Check the configuration and all tables, or these files and directories
+    /// Check the configuration and all tables, or these; explain those named
     #[arg(long, value_name = "FILE", num_args = 0.., conflicts_with = "foreground")]
     check: Option<Vec<PathBuf>>,
     /// Serve only the calling user: tables in $XDG_CONFIG_HOME/incron/*.incron
@@ -46,6 +46,10 @@ struct Arguments {
     /// Where a worker stands
     #[arg(long, hide = true, value_name = "DIR", requires = "worker", action = ArgAction::Set)]
     worker_cwd: Option<PathBuf>,
+    /// Open a PAM session before being a worker
+    #[cfg(feature = "pam")]
+    #[arg(long, hide = true, value_name = "JSON", requires = "worker")]
+    session: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -78,6 +82,8 @@ pub enum Action {
     Kill,
     /// Check these, or all there is.
     Check(Vec<PathBuf>),
+    /// Check a table as `incrond run` would serve it.
+    CheckRun(PathBuf),
     /// One table in the foreground.
     Run {
         /// Which; None: say how it is done.
@@ -93,6 +99,9 @@ pub enum Action {
         channel: RawFd,
         /// The directory to stand in.
         cwd: Option<PathBuf>,
+        /// As whom, in which session; the worker comes after that.
+        #[cfg(feature = "pam")]
+        session: Option<String>,
     },
 }
 
@@ -129,6 +138,8 @@ fn action(arguments: Arguments) -> Action {
         return Action::Worker {
             channel,
             cwd: arguments.worker_cwd,
+            #[cfg(feature = "pam")]
+            session: arguments.session,
         };
     }
     match arguments.command {
@@ -136,7 +147,7 @@ fn action(arguments: Arguments) -> Action {
             table: Some(table),
             check: true,
             ..
-        }) => Action::Check(vec![table]),
+        }) => Action::CheckRun(table),
         Some(Command::Run { table, json, .. }) => Action::Run { table, json },
         None if arguments.about => Action::About,
         None if arguments.kill => Action::Kill,
@@ -187,7 +198,7 @@ mod tests {
         assert_eq!(read("incrond run t --json").action, run);
         assert_eq!(
             read("incrond run --check t").action,
-            Action::Check(vec!["t".into()])
+            Action::CheckRun("t".into())
         );
         let with = read("incrond run t -f /x");
         assert_eq!(with.config, Some("/x".into()));

@@ -216,11 +216,9 @@ impl Daemon {
             Phase::Reloading(until) => (until, false),
             Phase::Running | Phase::Stopping => return,
         };
-        let behind = |worker: &&Worker| {
-            worker
-                .process
-                .as_ref()
-                .is_none_or(|p| !p.ready || !p.outbox.is_settled())
+        let behind = |worker: &&Worker| match &worker.process {
+            Some(process) => !process.ready || !process.outbox.is_settled(),
+            None => !worker.refused,
         };
         let late: Vec<String> = self
             .workers

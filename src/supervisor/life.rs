@@ -4,13 +4,14 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use super::daemon::{Daemon, Phase};
+use super::logging;
 use super::notify;
 use super::outbox::Order;
 use super::poll::Token;
 use super::process::{Heard, Owner, Process, Word};
 use super::reconcile::Key;
 use super::worker::{Worker, label};
-use crate::config::LogTarget;
+use crate::exit::Exit;
 use crate::time::Moment;
 
 /// What a worker gets beyond the grace of its commands to save and end.
@@ -56,15 +57,15 @@ impl Daemon {
             return;
         }
         let now = self.clock.now();
-        let shares_stderr = matches!(self.config.log, LogTarget::Stderr | LogTarget::Json);
+        let log = logging::choice(&self.config);
         for worker in self.workers.values_mut() {
             if worker.process.is_some() || worker.restart.is_none_or(|at| at > now) {
                 continue;
             }
             let id = self.next_id;
             self.next_id += 1;
-            let started = Process::start(id, &worker.owner, self.files, shares_stderr, now)
-                .and_then(|process| {
+            let started =
+                Process::start(id, &worker.owner, self.files, &log, now).and_then(|process| {
                     self.poll.add(process.channel(), Token::Channel(id))?;
                     self.poll.add(process.pidfd(), Token::Exit(id))?;
                     Ok(process)
@@ -113,6 +114,13 @@ impl Daemon {
         serving.chain(leaving).find(|(_, process)| process.id == id)
     }
 
+    /// The process of this number, to be asked.
+    pub(super) fn held(&self, id: u64) -> Option<&Process> {
+        let serving = self.workers.values().filter_map(|w| w.process.as_ref());
+        let leaving = self.leaving.iter().map(|(_, process)| process);
+        serving.chain(leaving).find(|process| process.id == id)
+    }
+
     /// A worker speaks, has closed its end, or can take more.
     pub(super) fn hear(&mut self, id: u64) -> Heard {
         let now = self.clock.now();
@@ -144,6 +152,7 @@ impl Daemon {
                     self.loaded(id, &table, lines, errors);
                 }
                 Word::Figures => {}
+                Word::Page(page) => self.paged(id, &page),
                 Word::Saved(events, memory) => self.keep(&owner, events, memory),
             }
         }
@@ -198,7 +207,7 @@ impl Daemon {
         let Some((_, process)) = self.process(id) else {
             return;
         };
-        let (pid, since) = (process.pid(), process.since);
+        let (pid, since, was_ready) = (process.pid(), process.since, process.ready);
         let status = match process.ended() {
             Ok(Some(status)) => status,
             Ok(None) => return,
@@ -222,6 +231,14 @@ impl Daemon {
             .values_mut()
             .find(|w| w.process.as_ref().is_some_and(of_it));
         let Some(worker) = worker else { return };
+        if status.code() == Some(Exit::Refused as i32) && !was_ready {
+            let pause = worker.refuse(now);
+            log::error!(
+                "the worker of {} is refused, as logged before; tried again in {pause:?}, or when its table changes",
+                worker.label()
+            );
+            return;
+        }
         let pause = worker.failed(now - since, now);
         let when = if pause.is_zero() {
             "now".to_owned()

@@ -9,7 +9,7 @@
 //!  tables, access, accounts   what may be served, and whose it is
 //!  reconcile, reload          files and directories -> workers
 //!  worker, process, outbox    one owner's worker, its process, what it is told
-//!  life                       how workers start and end
+//!  life, session              how workers start and end, and their PAM sessions
 //!  clients, client, requests  the control socket: connections, what they ask,
 //!  waiting, rate, spool       answers that wait, how often, where tables are kept
 //!  daemon                     the loop
@@ -37,6 +37,8 @@ mod reconcile;
 mod reload;
 mod requests;
 mod saved;
+#[cfg(feature = "pam")]
+mod session;
 pub mod spool;
 mod start;
 mod state;

@@ -6,6 +6,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+/// Pages of one worker's lines that are asked for at once.
+const MAX_PAGES: usize = 8;
+
 /// One thing to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -21,6 +24,8 @@ pub enum Order {
     Begin,
     /// Its figures, please.
     Status,
+    /// Those of its lines after this one, as many as fit.
+    Lines(u32),
     /// The end.
     Stop,
 }
@@ -31,10 +36,12 @@ pub struct Outbox {
     queue: VecDeque<Order>,
     loads: BTreeMap<String, Loads>,
     asked: u32,
+    /// Pages of lines that were asked for and have not come.
+    pages: Vec<u32>,
     resumed: bool,
 }
 
-/// Loads of one table: how many were sent, and how many answered.
+/// Loads and drops of one table: how many were sent, and how many answered.
 #[derive(Clone, Copy, Debug, Default)]
 struct Loads {
     sent: u64,
@@ -63,8 +70,11 @@ impl Outbox {
     /// What came next was sent.
     pub fn sent(&mut self) {
         match self.queue.pop_front() {
-            Some(Order::Load(table)) => self.loads.entry(table).or_default().sent += 1,
+            Some(Order::Load(table) | Order::Drop(table)) => {
+                self.loads.entry(table).or_default().sent += 1
+            }
             Some(Order::Status) => self.asked += 1,
+            Some(Order::Lines(after)) => self.pages.push(after),
             Some(Order::Resume) => self.resumed = true,
             _ => {}
         }
@@ -80,7 +90,7 @@ impl Outbox {
         std::mem::take(&mut self.resumed)
     }
 
-    /// The worker says it loaded a table. False: nobody asked.
+    /// The worker says it loaded or dropped a table. False: nobody asked.
     pub fn loaded(&mut self, table: &str) -> bool {
         match self.loads.get_mut(table) {
             Some(loads) if loads.answered < loads.sent => {
@@ -98,12 +108,35 @@ impl Outbox {
         asked
     }
 
-    /// The number of the answer that will be about the present file of `table`.
+    /// Asks for a page of lines, unless it is on its way. False: too many are.
+    pub fn ask_lines(&mut self, after: u32) -> bool {
+        let queued = |order: &&Order| matches!(order, Order::Lines(_));
+        let open = self.queue.iter().filter(queued).count() + self.pages.len();
+        if !self.pages.contains(&after) && open >= MAX_PAGES {
+            return false;
+        }
+        if !self.pages.contains(&after) {
+            self.push(Order::Lines(after));
+        }
+        true
+    }
+
+    /// The worker sent this page. False: nobody asked.
+    pub fn page(&mut self, after: u32) -> bool {
+        let asked = self.pages.iter().position(|page| *page == after);
+        asked.is_some_and(|at| {
+            self.pages.swap_remove(at);
+            true
+        })
+    }
+
+    /// The number of the answer that will be about the present state of `table`:
+    /// its file loaded, or it dropped.
     pub fn awaited(&self, table: &str) -> u64 {
         let queued = self
             .queue
             .iter()
-            .any(|o| matches!(o, Order::Load(name) if name == table));
+            .any(|o| matches!(o, Order::Load(name) | Order::Drop(name) if name == table));
         self.loads.get(table).map_or(0, |loads| loads.sent) + u64::from(queued)
     }
 
@@ -146,6 +179,20 @@ mod tests {
             Order::Load("b".into()),
         ];
         assert_eq!(left, expected);
+    }
+
+    #[test]
+    fn pages_are_asked_for_once_and_bounded() {
+        let mut outbox = Outbox::default();
+        assert!(!outbox.page(0), "nobody asked");
+        assert!(outbox.ask_lines(0) && outbox.ask_lines(0));
+        outbox.sent();
+        assert!(outbox.next().is_none() && outbox.ask_lines(0));
+        assert!(outbox.next().is_none(), "it is on its way");
+        let asked = (1..1000).filter(|&after| outbox.ask_lines(after)).count();
+        assert_eq!(asked, MAX_PAGES - 1);
+        assert!(outbox.page(0) && !outbox.page(0));
+        assert!(outbox.ask_lines(1000));
     }
 
     #[test]

@@ -9,16 +9,19 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::accounts::Account;
 use super::channel::{Attached, Channel, Received};
 use super::outbox::{Order, Outbox};
 use super::poll::{Interest, Poll, Token};
+#[cfg(feature = "pam")]
+use super::session::Session;
+use crate::config::LogTarget;
 use crate::paths;
 use crate::sys;
 use crate::time::Moment;
-use crate::worker::protocol::{FromWorker, Status, ToWorker};
+use crate::worker::protocol::{FromWorker, LogChoice, Page, Status, ToWorker};
 
 /// A worker that has not taken a packet for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -52,6 +55,8 @@ pub struct Process {
     pub outbox: Outbox,
     /// When it was started.
     pub since: Moment,
+    /// The same, by the clock on the wall.
+    pub time: SystemTime,
     /// It has said that it watches all it was given.
     pub ready: bool,
     /// Packets that were not of the protocol.
@@ -84,19 +89,20 @@ pub enum Word {
     },
     /// Figures are in `status`.
     Figures,
+    /// Figures of some of its lines.
+    Page(Page),
     /// Work that waited, in a file in memory.
     Saved(u64, OwnedFd),
 }
 
 impl Process {
     /// Starts this program again as the worker of `owner`. `files` is the limit
-    /// of open files it gets; `shares_stderr` says whether it logs to our
-    /// standard error.
+    /// of open files it gets, `log` is where it logs.
     pub fn start(
         id: u64,
         owner: &Owner,
         files: (u64, u64),
-        shares_stderr: bool,
+        log: &LogChoice,
         now: Moment,
     ) -> io::Result<Self> {
         let (channel, theirs) = Channel::pair()?;
@@ -118,7 +124,7 @@ impl Process {
             spawn.umask = Some(0o022);
             // Its owner can make it say anything, and what it says on our
             // standard error would stand in the log as ours.
-            if !shares_stderr {
+            if !matches!(log.target, LogTarget::Stderr | LogTarget::Json) {
                 command.stdout(Stdio::null()).stderr(Stdio::null());
             }
             // Root's own table keeps the daemon's environment, as it did in incron.
@@ -127,6 +133,12 @@ impl Process {
             }
             command.envs(account.environment());
             command.arg("--worker-cwd").arg(&account.home);
+            #[cfg(feature = "pam")]
+            if let Some(session) = Session::of(account, log) {
+                command.arg("--session").arg(session.to_argument()?);
+                // It becomes the user once the session is open.
+                spawn.identity = None;
+            }
         } else {
             command.arg("--worker-cwd").arg("/");
         }
@@ -139,6 +151,7 @@ impl Process {
             channel,
             outbox: Outbox::default(),
             since: now,
+            time: SystemTime::now(),
             ready: false,
             malformed: 0,
             status: None,
@@ -304,6 +317,7 @@ impl Process {
                 self.status = Some(status);
                 Some(Word::Figures)
             }
+            FromWorker::Lines(page) if self.outbox.page(page.after) => Some(Word::Page(page)),
             _ => None,
         }
     }

@@ -284,6 +284,7 @@ impl Daemon {
             .entry(key)
             .or_insert_with(|| Worker::new(candidate.owner, settings, now));
         worker.put(name, candidate.table);
+        worker.reconsider(now);
     }
 
     fn unserve(&mut self, key: &Key, name: &str) {

@@ -13,17 +13,21 @@ use super::clients::Asked;
 use super::daemon::{Daemon, Phase};
 use super::outbox::Order;
 use super::places::How;
-use super::reconcile::Kind;
+use super::process::{Owner, Process};
+use super::reconcile::{Key, Kind};
 use super::spool;
-use super::tables::{self, Refusal, Rule};
+use super::tables::{self, Opened, Refusal, Rule};
 use super::waiting::{Waiting, What};
+use super::worker::Worker;
 use crate::control::{Answer, MAX_TABLE, Request};
 use crate::time::Moment;
 
-/// How long an answer waits for a worker to have loaded a table.
+/// How long an answer waits for a worker to have loaded or dropped a table.
 const LOAD_PATIENCE: Duration = Duration::from_secs(5);
 /// How long it waits for workers' figures.
 const STATUS_PATIENCE: Duration = Duration::from_secs(1);
+/// How long it waits for some of a worker's lines.
+const LINES_PATIENCE: Duration = Duration::from_secs(5);
 /// The table that requests mean under `incrond --user`.
 const PERSONAL_TABLE: &str = "incrontab.incron";
 
@@ -76,9 +80,14 @@ impl Daemon {
         let user = match &request {
             Request::Install { user, .. }
             | Request::Get { user }
-            | Request::Remove { user }
+            | Request::Remove { user, .. }
             | Request::Reload { user } => user.clone(),
             Request::Status => return Ok(self.ask_figures(uid)),
+            Request::Lines {
+                owner,
+                system,
+                after,
+            } => return self.ask_lines(uid, owner, *system, *after),
         };
         let account = self.permit(uid, &user)?;
         let changes = matches!(request, Request::Install { .. } | Request::Reload { .. });
@@ -91,9 +100,15 @@ impl Daemon {
             })?;
         }
         match request {
-            Request::Install { table, .. } => self.install(&account, &table),
+            Request::Install { table, expect, .. } => {
+                self.compare(&account, expect.as_deref())?;
+                self.install(&account, &table)
+            }
             Request::Get { .. } => self.get(&account).map(Reply::Now),
-            Request::Remove { .. } => self.remove(&account).map(Reply::Now),
+            Request::Remove { expect, .. } => {
+                self.compare(&account, expect.as_deref())?;
+                self.remove(&account)
+            }
             _ => self.load_again(&account),
         }
     }
@@ -156,14 +171,31 @@ impl Daemon {
         self.load_again(account)
     }
 
-    fn get(&self, account: &Account) -> Result<Answer, Answer> {
-        let dir = &self.config.user_table_dir;
+    fn open(&self, account: &Account) -> Result<Opened, Refusal> {
         let rule = match self.config.personal {
             true => Rule::personal(self.euid),
             false => Rule::spool(account.uid),
         };
-        let file = match tables::open(dir, OsStr::new(&self.file(account)), &rule) {
-            Ok(opened) => opened.file,
+        let file = self.file(account);
+        tables::open(&self.config.user_table_dir, OsStr::new(&file), &rule)
+    }
+
+    /// Ok where the table is the one the client has seen. Only we write it on
+    /// request, so none can come between this and the change that follows.
+    fn compare(&self, account: &Account, expect: Option<&str>) -> Result<(), Answer> {
+        let Some(expect) = expect else { return Ok(()) };
+        let same = match self.open(account) {
+            Ok(opened) => opened.version.to_string() == expect,
+            Err(Refusal::Missing) => expect.is_empty(),
+            Err(_) => false,
+        };
+        let changed = || refused("changed", "the table was changed by someone else");
+        same.then_some(()).ok_or_else(changed)
+    }
+
+    fn get(&self, account: &Account) -> Result<Answer, Answer> {
+        let Opened { file, version } = match self.open(account) {
+            Ok(opened) => opened,
             Err(Refusal::Missing) => return Ok(Answer::NoTable),
             Err(why) => return Err(refused("failed", &format!("cannot read the table: {why}"))),
         };
@@ -173,20 +205,29 @@ impl Daemon {
             .map_err(|error| refused("failed", &format!("cannot read the table: {error}")))?;
         Ok(Answer::Table {
             table: BASE64.encode(text),
+            version: version.to_string(),
         })
     }
 
-    fn remove(&mut self, account: &Account) -> Result<Answer, Answer> {
+    /// The answer comes when the worker runs nothing of the table any more.
+    fn remove(&mut self, account: &Account) -> Result<Reply, Answer> {
         let file = self.file(account);
+        let worker = self.workers.get(&self.key(self.kind(), &file));
+        let process = worker.and_then(|worker| worker.process.as_ref());
+        let process = process.map_or(0, |process| process.id);
         match spool::remove(&self.config.user_table_dir, &file) {
             Ok(true) => {
                 self.look(self.kind(), OsStr::new(&file), How::Gone);
-                Ok(Answer::Done {
-                    lines: None,
-                    errors: None,
-                })
+                let awaited = |process: &Process| process.outbox.awaited(&file);
+                let number = self.held(process).map_or(0, awaited);
+                let what = What::Drop {
+                    process,
+                    table: file,
+                    number,
+                };
+                Ok(Reply::Later(what, LOAD_PATIENCE))
             }
-            Ok(false) => Ok(Answer::NoTable),
+            Ok(false) => Ok(Reply::Now(Answer::NoTable)),
             Err(error) => Err(refused(
                 "failed",
                 &format!("cannot remove the table: {error}"),
@@ -222,19 +263,58 @@ impl Daemon {
         Ok(Reply::Later(what, LOAD_PATIENCE))
     }
 
+    /// Whether the figures of a worker are for `uid`: root, or the owner.
+    fn may_see(&self, uid: u32, owner: &Owner) -> bool {
+        let account = owner.account.as_ref();
+        let own = account.map_or(self.euid, |account| account.uid);
+        uid == 0 || (uid == own && !owner.system)
+    }
+
+    fn ask_lines(
+        &mut self,
+        uid: u32,
+        name: &str,
+        system: bool,
+        after: u32,
+    ) -> Result<Reply, Answer> {
+        let of_it = |worker: &&Worker| worker.owner.system == system && worker.owner.name == name;
+        let worker = self.workers.values().find(of_it);
+        // Who may not see it does not learn whether it is there.
+        if !worker.map_or(uid == 0, |worker| self.may_see(uid, &worker.owner)) {
+            let message = format!("the lines of '{name}' are not yours to see");
+            return Err(refused("permission", &message));
+        }
+        let process = self
+            .workers
+            .values_mut()
+            .find(|worker| worker.owner.system == system && worker.owner.name == name)
+            .and_then(|worker| worker.process.as_mut())
+            .ok_or_else(|| refused("failed", &format!("'{name}' has no worker now")))?;
+        if !process.outbox.ask_lines(after) {
+            return Err(refused("busy", "too many ask for these lines; try again"));
+        }
+        let what = What::Lines {
+            process: process.id,
+            after,
+            page: None,
+        };
+        Ok(Reply::Later(what, LINES_PATIENCE))
+    }
+
     fn ask_figures(&mut self, uid: u32) -> Reply {
         let mut keys = Vec::new();
         let mut asked = Vec::new();
-        for (key, worker) in &mut self.workers {
-            let own = worker
-                .owner
-                .account
-                .as_ref()
-                .map_or(self.euid, |account| account.uid);
-            if uid != 0 && (uid != own || worker.owner.system) {
+        let seen: Vec<Key> = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| self.may_see(uid, &worker.owner))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in seen {
+            let Some(worker) = self.workers.get_mut(&key) else {
                 continue;
-            }
-            keys.push(key.clone());
+            };
+            keys.push(key);
             if let Some(process) = &mut worker.process {
                 process.status = None;
                 process.outbox.push(Order::Status);

@@ -41,7 +41,15 @@ pub fn main() -> ExitCode {
             println!("{}", cli::ABOUT);
             return Exit::Success.into();
         }
-        cli::Action::Worker { channel, ref cwd } => return worker(channel, cwd.as_deref()),
+        #[cfg(feature = "pam")]
+        cli::Action::Worker {
+            channel,
+            ref cwd,
+            session: Some(ref session),
+        } => return super::session::main(channel, cwd.as_deref(), session),
+        cli::Action::Worker {
+            channel, ref cwd, ..
+        } => return worker(channel, cwd.as_deref()),
         cli::Action::Run { table: None, .. } => {
             eprintln!("{RUN_HELP}");
             return Exit::Usage.into();
@@ -68,6 +76,7 @@ pub fn main() -> ExitCode {
         } => run(&table, json, &config),
         cli::Action::Kill => kill(&config).into(),
         cli::Action::Check(files) => check::check(&config, &files).into(),
+        cli::Action::CheckRun(table) => check::check_run(&config, &table).into(),
         _ => {
             let foreground = invocation.action == cli::Action::Serve { foreground: true };
             serve(config, file, foreground).into()

@@ -4,6 +4,7 @@
 //! judged is the one that the worker gets. The supervisor never reads a table.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -107,6 +108,22 @@ pub struct Version {
     size: u64,
     changed: (i64, i64),
     modified: (i64, i64),
+}
+
+impl fmt::Display for Version {
+    /// For clients, who may compare it and nothing else.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            device,
+            inode,
+            size,
+            changed,
+            modified,
+        } = self;
+        write!(f, "{device:x}-{inode:x}-{size:x}")?;
+        write!(f, "-{:x}.{:x}", changed.0, changed.1)?;
+        write!(f, "-{:x}.{:x}", modified.0, modified.1)
+    }
 }
 
 /// A file that may be trusted, open for reading at its start.

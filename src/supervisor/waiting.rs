@@ -2,11 +2,13 @@
 
 use serde_json::json;
 
+use super::client::refused;
 use super::daemon::Daemon;
 use super::reconcile::Key;
 use super::worker::Worker;
 use crate::control::Answer;
 use crate::time::Moment;
+use crate::worker::protocol::Page;
 
 /// A client whose answer depends on workers.
 #[derive(Debug)]
@@ -30,8 +32,20 @@ pub enum What {
         number: u64,
         result: Option<(u32, u32)>,
     },
+    /// For this process to drop a table, or to end.
+    Drop {
+        process: u64,
+        table: String,
+        number: u64,
+    },
     /// For the figures of these processes.
     Figures { keys: Vec<Key>, asked: Vec<u64> },
+    /// For the lines after this one from this process.
+    Lines {
+        process: u64,
+        after: u32,
+        page: Option<Page>,
+    },
 }
 
 impl Daemon {
@@ -52,13 +66,28 @@ impl Daemon {
         }
     }
 
+    /// A worker has sent figures of some of its lines.
+    pub(super) fn paged(&mut self, id: u64, sent: &Page) {
+        for waiting in &mut self.waiting {
+            if let What::Lines {
+                process,
+                after,
+                page,
+            } = &mut waiting.what
+                && (*process, *after) == (id, sent.after)
+            {
+                *page = Some(sent.clone());
+            }
+        }
+    }
+
     /// Answers those whose workers have spoken, or who have waited enough.
     pub(super) fn answer_waiting(&mut self) {
         let now = self.clock.now();
         for mut waiting in std::mem::take(&mut self.waiting) {
             let done = self.is_answerable(&mut waiting.what) || waiting.until <= now;
             if done {
-                let answer = self.final_answer(&waiting.what);
+                let answer = self.final_answer(waiting.what);
                 self.clients
                     .answer(waiting.client, &answer, &self.poll, now);
             } else {
@@ -87,18 +116,38 @@ impl Daemon {
                 }
                 process.outbox.answered(table) >= *number && result.is_some()
             }
+            What::Drop {
+                process,
+                table,
+                number,
+            } => self
+                .held(*process)
+                .is_none_or(|process| process.outbox.answered(table) >= *number),
             What::Figures { keys, asked } => keys
                 .iter()
                 .filter_map(|key| self.workers.get(key)?.process.as_ref())
                 .all(|process| process.status.is_some() || !asked.contains(&process.id)),
+            What::Lines { process, page, .. } => {
+                let lives = |worker: &Worker| {
+                    worker
+                        .process
+                        .as_ref()
+                        .is_some_and(|now| now.id == *process)
+                };
+                page.is_some() || !self.workers.values().any(lives)
+            }
         }
     }
 
-    fn final_answer(&self, what: &What) -> Answer {
+    fn final_answer(&self, what: What) -> Answer {
         match what {
             What::Load { result, .. } => Answer::Done {
                 lines: result.map(|(lines, _)| lines),
                 errors: result.map(|(_, errors)| errors),
+            },
+            What::Drop { .. } => Answer::Done {
+                lines: None,
+                errors: None,
             },
             What::Figures { keys, .. } => Answer::Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -108,6 +157,17 @@ impl Daemon {
                     .map(figures)
                     .collect(),
             },
+            What::Lines {
+                page: Some(page), ..
+            } => Answer::Lines {
+                next: page
+                    .lines
+                    .last()
+                    .map(|line| line.id)
+                    .filter(|last| page.more && *last > page.after),
+                lines: page.lines,
+            },
+            What::Lines { page: None, .. } => refused("failed", "the worker does not answer"),
         }
     }
 }
@@ -125,6 +185,7 @@ fn figures(worker: &Worker) -> serde_json::Value {
         "system": worker.owner.system,
         "state": state,
         "pid": process.map(|process| process.pid()),
+        "since": process.map(|process| crate::event::rfc3339(process.time)),
         "restarts": worker.restarts,
         "malformed": process.map_or(0, |process| process.malformed),
     });

@@ -22,6 +22,9 @@ const HEALTHY: Duration = Duration::from_secs(60);
 /// Between two starts there is never more.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
+/// An owner who was refused a session is asked for again after this.
+const REFUSED_PAUSE: Duration = Duration::from_secs(300);
+
 /// One table of a worker.
 #[derive(Clone, Debug)]
 pub struct TableFile {
@@ -51,6 +54,8 @@ pub struct Worker {
     /// Starts after the first.
     pub restarts: u64,
     failures: u32,
+    /// PAM refused its owner a session; nobody waits for it to be ready.
+    pub refused: bool,
 }
 
 impl Worker {
@@ -64,6 +69,7 @@ impl Worker {
             restart: Some(now),
             restarts: 0,
             failures: 0,
+            refused: false,
         }
     }
 
@@ -109,6 +115,7 @@ impl Worker {
         }
         process.outbox.push(Order::Begin);
         self.restart = None;
+        self.refused = false;
         self.process = Some(process);
     }
 
@@ -123,6 +130,21 @@ impl Worker {
         self.process = None;
         self.restart = Some(now + pause);
         pause
+    }
+
+    /// Its owner was refused a session: when to ask again.
+    pub fn refuse(&mut self, now: Moment) -> Duration {
+        self.process = None;
+        self.refused = true;
+        self.restart = Some(now + REFUSED_PAUSE);
+        REFUSED_PAUSE
+    }
+
+    /// Something has changed: who was refused may be let in now.
+    pub fn reconsider(&mut self, now: Moment) {
+        if self.refused && self.process.is_none() {
+            self.restart = Some(now);
+        }
     }
 
     /// Sends what waits. True: the process is behind.
@@ -178,6 +200,7 @@ fn packet(
         Order::Hello => (ToWorker::Hello(settings.clone()), None),
         Order::Begin => (ToWorker::Begin, None),
         Order::Status => (ToWorker::Status, None),
+        Order::Lines(after) => (ToWorker::Lines { after: *after }, None),
         Order::Stop => (ToWorker::Stop, None),
         Order::Drop(table) => (
             ToWorker::Drop {

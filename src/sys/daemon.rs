@@ -18,7 +18,7 @@ pub enum Forked {
 pub fn fork_single_threaded() -> io::Result<Forked> {
     if std::fs::read_dir("/proc/self/task")?.count() != 1 {
         return Err(io::Error::other(
-            "cannot go to the background: threads are running",
+            "cannot fork: other threads are running",
         ));
     }
     // SAFETY: one thread, as was just counted, and only a thread could start

@@ -7,7 +7,7 @@ use std::process::{Child, Command};
 
 /// Whom a process becomes. Looked up before the fork: nothing that allocates
 /// or asks a name service may happen after it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Identity {
     /// Real, effective and saved user.
     pub uid: libc::uid_t,
@@ -65,13 +65,42 @@ pub fn spawn_worker(command: &mut Command, spawn: Spawn<'_>) -> io::Result<Child
     command.spawn()
 }
 
+/// Turns this process into `command`, as the user of `identity` for good, with
+/// default signals and no descriptor but `keep` and the standard ones. Groups
+/// stay as they are (see [`join_groups`]). Returns only the error.
+#[cfg(feature = "pam")]
+pub fn exec_worker(command: &mut Command, keep: BorrowedFd<'_>, identity: &Identity) -> io::Error {
+    let keep = keep.as_raw_fd();
+    let (uid, gid) = (identity.uid, identity.gid);
+    let prepare = move || {
+        default_signals()?;
+        let (first, last, flags) = (3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        // SAFETY: takes numbers, and closes nothing before the exec. Linux 5.11.
+        let _ = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+        check(raw_cloexec_off(keep))?;
+        become_ids(uid, gid)
+    };
+    // SAFETY: nothing is forked: the closure runs in this process, which has one thread.
+    unsafe { command.pre_exec(prepare) };
+    command.exec()
+}
+
 fn become_user(to: &Identity) -> io::Result<()> {
+    join_groups(to)?;
+    become_ids(to.uid, to.gid)
+}
+
+/// Takes on the supplementary groups of `to`, while still root.
+pub fn join_groups(to: &Identity) -> io::Result<()> {
     // SAFETY: the pointer and the length are of one live Vec.
-    check(unsafe { libc::setgroups(to.groups.len(), to.groups.as_ptr()) })?;
+    check(unsafe { libc::setgroups(to.groups.len(), to.groups.as_ptr()) })
+}
+
+fn become_ids(uid: libc::uid_t, gid: libc::gid_t) -> io::Result<()> {
     // SAFETY: takes numbers.
-    check(unsafe { libc::setresgid(to.gid, to.gid, to.gid) })?;
+    check(unsafe { libc::setresgid(gid, gid, gid) })?;
     // SAFETY: takes numbers.
-    check(unsafe { libc::setresuid(to.uid, to.uid, to.uid) })
+    check(unsafe { libc::setresuid(uid, uid, uid) })
 }
 
 /// An inherited mask or an ignored signal would confuse every command.

@@ -9,6 +9,8 @@ mod identity;
 pub mod inotify;
 mod lease;
 pub(crate) mod memory;
+#[cfg(feature = "pam")]
+mod pam;
 pub(crate) mod pipe;
 pub mod process;
 mod socket;
@@ -17,5 +19,9 @@ pub mod spawn;
 pub use daemon::{Forked, fork_single_threaded};
 pub use fd::own_fd;
 pub use identity::{Identity, Spawn, pidfd_of, pidfd_open, spawn_worker};
+#[cfg(feature = "pam")]
+pub use identity::{exec_worker, join_groups};
 pub use lease::is_being_written;
+#[cfg(feature = "pam")]
+pub use pam::{PamError, PamSession, clear_environment};
 pub use socket::{accept, adopt_channel, receive_packet, receive_text, send_packet};

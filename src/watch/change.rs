@@ -14,12 +14,24 @@ use super::Report;
 use super::found::How;
 use super::inotify::Inotify;
 use super::kernel::{NO_GUARD, Wd};
+use super::look::{is_open_for_writing, with_nul};
+use super::meet::Met;
 use super::parse::Raw;
 use super::root::RootId;
-use super::scan::{Met, dir_flags, is_open_for_writing, path_flags, with_nul};
-use super::tree::{LIMBO, NodeId};
+use super::scan::{dir_flags, path_flags};
+use super::tree::{INSIDE, LEFT, LIMBO, NodeId};
 use crate::sys::inotify as sys;
 use crate::table::Mask;
+
+/// Whether a directory is where an event put it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entered {
+    There,
+    /// Gone from there by now.
+    Absent,
+    /// Its root does not want it.
+    Never,
+}
 
 impl Inotify {
     /// Brings the place `id` up to date after an event of its inode.
@@ -30,7 +42,13 @@ impl Inotify {
         let root = node.root;
         if raw.name.is_empty() {
             if raw.mask.intersects(Mask::MOVE_SELF) && node.flags & LIMBO != 0 {
-                self.drop_subtree(id);
+                // It went where nobody tells of it, unless a name in the tree
+                // took it that leads to something else by now.
+                if node.flags & (INSIDE | LEFT) == LEFT {
+                    self.drop_subtree(id);
+                } else if let Some(node) = self.tree.get_mut(id) {
+                    node.flags &= !INSIDE;
+                }
             }
             return;
         }
@@ -38,7 +56,7 @@ impl Inotify {
             return;
         };
         let arrived = raw.mask.intersects(Mask::CREATE | Mask::MOVED_TO);
-        let plain = r.pattern.is_none();
+        let (plain, bounded) = (r.pattern.is_none(), r.key.depth.is_some());
         if r.keeps_names() {
             if arrived {
                 self.note_name(id, raw.name);
@@ -51,19 +69,55 @@ impl Inotify {
         }
         if raw.mask.intersects(Mask::ATTRIB) {
             self.mode_changed(root, id, raw.name, out);
-        } else if raw.mask.intersects(Mask::MOVED_FROM) {
-            if let Some(child) = self.tree.find(id, raw.name) {
+        } else if raw.mask.intersects(Mask::MOVED_FROM | Mask::DELETE) {
+            // An exchange puts the new thing there before it takes the old away.
+            let child = self.tree.find(id, raw.name);
+            let child = child.filter(|&c| !self.still_there(c));
+            if let Some(child) = child {
                 self.tree.limbo(child);
             }
+            if let Some(child) = self.tree.stray(id, raw.name) {
+                self.flag(child, LEFT);
+                self.cookies.leaves(raw.cookie, child);
+            }
         } else if arrived {
-            let within = plain && self.cookies.from_within(raw.cookie, root);
-            let moved = raw.mask.intersects(Mask::MOVED_TO) && !within;
-            let how = if moved { How::Moved } else { How::Made };
-            self.enter(root, id, raw.name, how, out);
+            let within = plain && self.cookies.came_from(raw.cookie, root);
+            let child = self
+                .cookies
+                .left(raw.cookie, root, &self.tree)
+                .filter(|_| plain);
+            let how = match child {
+                // Only what comes into reach by it is met, and that is not new.
+                Some(_) if bounded => How::Known,
+                _ if raw.mask.intersects(Mask::MOVED_TO) && !within => How::Moved,
+                _ => How::Made,
+            };
+            match (self.enter(root, id, raw.name, how, out), child) {
+                (Entered::Absent, Some(child)) => self.believe(child, id, raw.name),
+                (Entered::There, Some(child)) if self.in_limbo(child) => self.flag(child, INSIDE),
+                _ => {}
+            }
+        }
+    }
+
+    fn in_limbo(&self, id: NodeId) -> bool {
+        self.tree.get(id).is_some_and(|n| n.flags & LIMBO != 0)
+    }
+
+    /// A directory was renamed to a name that does not lead to it any more: its
+    /// next name is in the queue, and is found if it has this one until then.
+    fn believe(&mut self, child: NodeId, parent: NodeId, name: &[u8]) {
+        let Some(root) = self.tree.get(parent).map(|n| n.root) else {
+            return;
+        };
+        if self.entry(root, parent, name).is_some() && !self.tree.within(parent, child) {
+            self.supplant(parent, name);
+            self.tree.relocate(child, parent, name);
         }
     }
 
     /// Watches and scans the directory `name` in `parent`, if it is (still) there.
+    /// Says what became of it.
     pub(super) fn enter(
         &mut self,
         root: RootId,
@@ -71,31 +125,31 @@ impl Inotify {
         name: &[u8],
         how: How,
         out: &mut Vec<Report>,
-    ) {
+    ) -> Entered {
         let Some(r) = self.roots.get(root) else {
-            return;
+            return Entered::Never;
         };
         if !r.descends() || self.entry(root, parent, name).is_none() {
-            return;
+            return Entered::Never;
         }
         let Ok(dir) = self.open_node(parent, path_flags()) else {
             // The parent itself is on the move; what is in the queue says where to.
             self.dirty.push((parent, name.into(), how));
-            return;
+            return Entered::Absent;
         };
         match openat(&dir, name, dir_flags(), Mode::empty()) {
             Ok(fd) => match self.meet(parent, name, fd.as_fd()) {
                 Ok(Met::New(id)) => self.scan(id, fd, how, out),
-                Ok(Met::Known(_)) => self.read_in_vain(parent, name),
+                Ok(Met::Known(_) | Met::Moved(..)) => self.read_in_vain(parent, name),
                 Err(e) => self.refused(root, parent, name, &e),
             },
             Err(nix::Error::ENOENT | nix::Error::ENOTDIR | nix::Error::ELOOP) => {
-                if let Some(old) = self.tree.find(parent, name) {
-                    self.tree.limbo(old);
-                }
+                self.supplant(parent, name);
+                return Entered::Absent;
             }
             Err(e) => self.refused(root, parent, name, &e.into()),
         }
+        Entered::There
     }
 
     /// We opened a directory only to find that it is known.
@@ -142,10 +196,10 @@ impl Inotify {
         };
         let (first, guard) = (watch.nodes, watch.guard);
         for id in self.places(first) {
-            if let Some(node) = self.tree.get(id) {
-                if node.parent == NodeId::NONE {
-                    self.stale.push((node.root, How::Made));
-                }
+            if let Some(node) = self.tree.get(id)
+                && node.parent == NodeId::NONE
+            {
+                self.stale.push((node.root, How::Made));
             }
             self.drop_subtree(id);
         }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::compare::{Difference, What};
 use super::found::{self, ORDER, Thing};
 use super::snapshot::Spec;
-use crate::event::{Event, Origin};
+use crate::event::{Event, Origin, next_seq};
 use crate::table::Mask;
 
 /// What becomes of a path: it is there afterwards.
@@ -74,17 +74,7 @@ pub fn events(
     let mut tell = |mask: Mask, path: &[u8], old_path: Option<PathBuf>| {
         let (watch, name) = spec.place(path);
         let mask = mask | kind;
-        out.push(Rc::new(Event {
-            mask,
-            watch,
-            name,
-            old_path,
-            time,
-            seq: 0,
-            origin,
-            actor: None,
-            labels: None,
-        }));
+        out.push(Rc::new(Event { mask, watch, name, old_path, time, origin, actor: None, seq: next_seq(), labels: None }));
     };
     let old_path = difference.old_path.as_deref();
     if let (What::Moved, Some(old)) = (difference.what, old_path)

@@ -14,10 +14,12 @@ use super::Report;
 use super::found::{self, How};
 use super::inotify::Inotify;
 use super::kernel::{NO_GUARD, Wd};
+use super::look::with_nul;
+use super::memory::Owner;
 use super::parse::Raw;
 use super::root::{Link, RootId, State};
-use super::scan::{path_flags, with_nul};
-use super::tell::{News, Owner, Place};
+use super::scan::path_flags;
+use super::tell::{News, Place};
 use crate::event::Origin;
 use crate::sys::inotify as sys;
 use crate::table::Mask;
@@ -195,14 +197,15 @@ impl Inotify {
             .iter()
             .any(|l| l.wd == raw.wd && l.name.is_none() && l.mask & raw.mask.0 != 0);
         let named = r.leaf.is_some();
-        if let State::File(file) = &mut r.state {
-            if file.inode == Some(raw.wd) {
-                let ends = Mask::DELETE_SELF | Mask::MOVE_SELF;
-                let echo = file.echo.intersects(raw.mask) || named && raw.mask.intersects(ends);
-                file.echo = file.echo & !raw.mask;
-                if !echo {
-                    self.tell_file(root, raw, (false, false), out);
-                }
+        if let State::File(file) = &mut r.state
+            && file.inode == Some(raw.wd)
+        {
+            let ends = Mask::DELETE_SELF | Mask::MOVE_SELF;
+            let echo =
+                !file.full || file.echo.intersects(raw.mask) || named && raw.mask.intersects(ends);
+            file.echo = file.echo & !raw.mask;
+            if !echo {
+                self.tell_file(root, raw, (false, false), out);
             }
         }
         let lost = Mask::DELETE_SELF | Mask::MOVE_SELF | Mask::UNMOUNT | Mask::ATTRIB;
@@ -224,7 +227,10 @@ impl Inotify {
             .is_some_and(|(wd, name)| *wd == raw.wd && **name == *raw.name);
         if leaf && !raw.mask.intersects(Mask::ISDIR) && !self.seen.is_own(raw, self.position) {
             if let State::File(file) = &mut r.state {
-                if file.inode.is_some() {
+                if raw.mask.intersects(Mask::CLOSE_WRITE | Mask::MODIFY) {
+                    file.told = self.total;
+                }
+                if file.full {
                     file.echo |= raw.mask & Mask::ALL_EVENTS;
                     self.echoes.push(root);
                 }

@@ -16,11 +16,11 @@ use super::found::How;
 use super::guard::Guards;
 use super::kernel::Kernel;
 use super::limits::Retry;
+use super::memory::{Cookies, Seen, Told};
 use super::mounts::Mounts;
 use super::parse::{self, Raw};
 use super::rescan::Names;
 use super::root::{Key, Line, Root, RootId, Roots};
-use super::tell::{Cookies, Seen, Told};
 use super::tree::{NodeId, Tree};
 use super::{Report, Request, Source};
 use crate::event::LineId;
@@ -50,7 +50,7 @@ pub struct Inotify {
     pub(super) tree: Tree,
     pub(super) roots: Roots,
     pub(super) guards: Guards,
-    lines: HashMap<LineId, RootId>,
+    pub(super) lines: HashMap<LineId, RootId>,
     keys: HashMap<Key, RootId>,
     /// What scans have told while the kernel's word on it may still wait.
     pub(super) seen: Seen,
@@ -85,8 +85,6 @@ pub struct Inotify {
     /// When the events at hand were read.
     pub(super) time: SystemTime,
     pub(super) figures: Figures,
-    /// Events made so far.
-    pub(super) seq: u64,
 }
 
 impl Inotify {
@@ -122,7 +120,6 @@ impl Inotify {
             before: sys::file_clock(),
             time: SystemTime::now(),
             figures: Figures::default(),
-            seq: 0,
         })
     }
 

@@ -137,10 +137,11 @@ impl Kernel {
 
     /// Asks for `mask` and nothing else, where `target` still is the inode of `wd`.
     pub fn narrow(&mut self, target: BorrowedFd<'_>, wd: Wd, mask: u32) {
-        if self.is(target, wd) && self.call(target, mask | ALWAYS).is_ok() {
-            if let Some(w) = self.table.get_mut(&wd) {
-                w.mask = mask | ALWAYS;
-            }
+        if self.is(target, wd)
+            && self.call(target, mask | ALWAYS).is_ok()
+            && let Some(w) = self.table.get_mut(&wd)
+        {
+            w.mask = mask | ALWAYS;
         }
     }
 

@@ -93,12 +93,11 @@ impl Inotify {
             .kernel
             .get(wd)
             .is_some_and(|w| w.mask & Mask::ATTRIB.0 == 0)
+            && let Ok(fd) = self.open_node(parent, path_flags())
         {
-            if let Ok(fd) = self.open_node(parent, path_flags()) {
-                let _ = self
-                    .kernel
-                    .watch(std::os::fd::AsFd::as_fd(&fd), Mask::ATTRIB.0);
-            }
+            let _ = self
+                .kernel
+                .watch(std::os::fd::AsFd::as_fd(&fd), Mask::ATTRIB.0);
         }
     }
 
@@ -225,7 +224,7 @@ impl Inotify {
 }
 
 /// One line for the log.
-fn message(path: &[u8], lack: Lack, held: usize) -> String {
+pub(super) fn message(path: &[u8], lack: Lack, held: usize) -> String {
     let path: String = String::from_utf8_lossy(path)
         .chars()
         .flat_map(char::escape_debug)

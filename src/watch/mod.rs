@@ -3,6 +3,7 @@
 //! CONTRACT (the watch room owns and fills this in).
 
 mod change;
+mod coverage;
 pub mod compare;
 pub mod differences;
 pub mod filesystems;
@@ -11,6 +12,9 @@ mod guard;
 mod inotify;
 mod kernel;
 mod limits;
+mod look;
+mod meet;
+mod memory;
 mod mounts;
 mod parse;
 mod pattern;
@@ -19,12 +23,14 @@ mod rescan;
 mod resolve;
 mod root;
 mod scan;
+mod serve;
 pub mod snapshot;
 mod sources;
 mod tell;
 mod tree;
 pub mod walk;
 
+pub use coverage::Coverage;
 pub use inotify::{Figures, Inotify};
 pub use sources::{Sources, Waker};
 
@@ -52,6 +58,8 @@ pub struct Request {
     pub depth: Option<u32>,
     /// Enter directories whose name starts with a dot.
     pub dotdirs: bool,
+    /// `exclude=`: a directory that these globs exclude is not entered.
+    pub exclude: Vec<String>,
     /// Look every so often instead of being told by the kernel.
     pub poll: Option<Duration>,
 }

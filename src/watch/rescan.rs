@@ -15,10 +15,11 @@ use nix::sys::stat::Mode;
 use super::Report;
 use super::found::{How, Thing};
 use super::inotify::Inotify;
+use super::memory::Owner;
 use super::root::{RootId, State};
 use super::scan::{dir_flags, path_flags};
-use super::tell::{News, Owner, Place};
-use super::tree::{LIMBO, MET, NodeId, SERVED};
+use super::tell::{News, Place};
+use super::tree::{LEFT, MET, NodeId, SERVED};
 use crate::event::Origin;
 use crate::sys::inotify as sys;
 use crate::table::Mask;
@@ -106,8 +107,11 @@ impl Inotify {
             return;
         };
         let (root, parent, name) = (node.root, node.parent, node.name.clone());
-        // In limbo: that it left its name has been told.
-        if node.flags & LIMBO == 0 {
+        let free = self
+            .tree
+            .find(parent, &name)
+            .is_none_or(|other| other == id);
+        if node.flags & LEFT == 0 && free {
             self.tell_parting(root, parent, &name, Mask::ISDIR, out);
         }
         let news = News::found(Owner::Node(id), Place::Node(id), b"", Mask(0));
@@ -146,7 +150,7 @@ impl Inotify {
         }
     }
 
-    fn tell_parting(
+    pub(super) fn tell_parting(
         &mut self,
         root: RootId,
         dir: NodeId,

@@ -18,10 +18,8 @@ use nix::sys::stat::Mode;
 use super::Report;
 use super::found::How;
 use super::inotify::Inotify;
-use super::root::{File, Link, NOISE, Root, RootId, State};
-use super::scan::{dir_flags, path_flags};
-use super::tell::{Owner, Place};
-use super::tree::NodeId;
+use super::root::{File, Link, RootId, State};
+use super::scan::path_flags;
 use crate::sys::inotify::{self as sys, Identity, Stat};
 use crate::table::Mask;
 
@@ -29,8 +27,6 @@ use crate::table::Mask;
 const MOST_LINKS: u32 = 40;
 /// Walks before a way that changes all the time is taken as it is.
 const MOST_WALKS: u32 = 8;
-/// Former inodes of a path that are known again when they come back.
-const MOST_LOST: usize = 4;
 
 /// What a path leads to.
 enum End {
@@ -58,7 +54,7 @@ struct Walk {
 /// with lines that exclude unlinked files.
 const EXCL: u32 = Mask::EXCL_UNLINK.0;
 const MOVES: u32 = Mask::MOVE_SELF.0 | Mask::DELETE_SELF.0 | EXCL;
-const REPLACED: u32 = MOVES | Mask::ATTRIB.0;
+pub(super) const REPLACED: u32 = MOVES | Mask::ATTRIB.0;
 const GOES: u32 = Mask::DELETE.0 | Mask::MOVED_TO.0 | EXCL;
 const COMES: u32 = Mask::CREATE.0 | Mask::MOVED_TO.0 | EXCL;
 
@@ -129,9 +125,14 @@ impl Inotify {
                 None => links.push(link),
             }
         }
-        let Some(root) = self.roots.get_mut(id) else {
-            return None;
-        };
+        let root = self.roots.get_mut(id)?;
+        // The file's own watch stays until it is known whether it is the same file.
+        if let State::File(File {
+            inode: Some(inode), ..
+        }) = root.state
+        {
+            links.extend(root.links.iter().filter(|l| l.wd == inode).cloned());
+        }
         let old_leaf = std::mem::replace(&mut root.leaf, walk.leaf.clone());
         let old = std::mem::replace(&mut root.links, links.clone());
         for link in &old {
@@ -276,211 +277,6 @@ impl Inotify {
                 walk.refused = Some(e);
                 None
             }
-        }
-    }
-
-    /// The path is a directory.
-    fn serve_dir(&mut self, id: RootId, fd: OwnedFd, stat: &Stat, how: How, out: &mut Vec<Report>) {
-        let Some(root) = self.roots.get(id) else {
-            return;
-        };
-        let mask = root.tree_mask();
-        let wd = match self.kernel.watch(fd.as_fd(), mask & !NOISE.0) {
-            Ok(wd) => wd,
-            Err(e) => {
-                self.serve_nothing(id);
-                return self.refused_root(id, &e);
-            }
-        };
-        if let Some(top) = self.roots.get(id).and_then(Root::top) {
-            if self.tree.get(top).is_some_and(|n| n.wd == wd) {
-                return;
-            }
-        }
-        self.leave(id);
-        let head = self.kernel.get(wd).map_or(NodeId::NONE, |w| w.nodes);
-        let top = self.tree.insert(NodeId::NONE, id, b"", wd, head);
-        if let Some(watch) = self.kernel.get_mut(wd) {
-            watch.nodes = top;
-        }
-        let standing = self.top_standing(id);
-        self.flag(top, standing);
-        let how = self.settle(id, State::Dir(top), stat.identity(), how);
-        match openat(&fd, c".", dir_flags(), Mode::empty()) {
-            Ok(dir) => self.scan(top, dir, how, out),
-            Err(e) => self.refused_root(id, &e.into()),
-        }
-    }
-
-    /// The path is something else. `same_name`: the kernel has told of it by
-    /// that name all the time.
-    #[allow(clippy::too_many_arguments)]
-    fn serve_file(
-        &mut self,
-        id: RootId,
-        (dir, name): (OwnedFd, &[u8]),
-        fd: OwnedFd,
-        stat: &Stat,
-        same_name: bool,
-        how: How,
-        out: &mut Vec<Report>,
-    ) {
-        let Some(root) = self.roots.get(id) else {
-            return;
-        };
-        if root.only_dir() {
-            return self.serve_nothing(id);
-        }
-        let same = root.identity == Some(stat.identity());
-        let named = root.leaf.is_some();
-        let mask = root.leaf_mask() & !(Mask::CREATE | Mask::DELETE | Mask::MOVE).0 | REPLACED;
-        let leaf_wd = root.leaf.as_ref().map_or(-1, |(wd, _)| *wd);
-        if !matches!(root.state, State::File(_)) {
-            self.leave(id);
-        }
-        let mut file = File::default();
-        if stat.links > 1 || stat.mount_root || !named {
-            match self.kernel.watch(fd.as_fd(), mask) {
-                Ok(wd) => {
-                    let link = Link {
-                        wd,
-                        name: None,
-                        mask,
-                    };
-                    self.link(id, &link, &[]);
-                    file.inode = Some(wd);
-                    if let Some(root) = self.roots.get_mut(id) {
-                        root.links.push(link);
-                    }
-                }
-                Err(e) => self.refused_root(id, &e),
-            }
-        }
-        let how = self.settle(id, State::File(file), stat.identity(), how);
-        if same && how != How::Known && !matches!(how, How::Since(_))
-            || same_name
-            || how == How::Known
-        {
-            return;
-        }
-        let owner = Owner::File(id);
-        let Some(thing) = self.look(id, leaf_wd, dir.as_fd(), (name, stat.kind()), (how, None))
-        else {
-            return;
-        };
-        self.tell_found(id, (Place::Root, b""), (owner, b""), thing, how, out);
-        let until = self.total + self.kernel.queued();
-        self.seen.insert(owner, b"", thing, until);
-        self.seen.own_done(until);
-    }
-
-    fn serve_nothing(&mut self, id: RootId) {
-        self.leave(id);
-    }
-
-    /// Gives up what the path was.
-    fn leave(&mut self, id: RootId) {
-        if let Some(top) = self.roots.get(id).and_then(Root::top) {
-            self.drop_subtree(top);
-        }
-        self.lose(id);
-    }
-
-    /// Remembers what the path was and since when it is not.
-    pub(super) fn lose(&mut self, id: RootId) {
-        let drained = self.drained;
-        let Some(root) = self.roots.get_mut(id) else {
-            return;
-        };
-        root.state = State::Missing;
-        if let Some(identity) = root.identity.take() {
-            root.lost.truncate(MOST_LOST - 1);
-            root.lost.insert(0, (identity, drained.max(root.settled)));
-        }
-    }
-
-    /// Notes what the path is. A thing that comes back is not new: only what
-    /// changed while it was away is told.
-    fn settle(&mut self, id: RootId, state: State, identity: Identity, how: How) -> How {
-        let Some(root) = self.roots.get_mut(id) else {
-            return how;
-        };
-        root.state = state;
-        root.identity = Some(identity);
-        root.settled = sys::file_clock();
-        let back = root.lost.iter().position(|(lost, _)| *lost == identity);
-        match back.map(|at| root.lost.remove(at)) {
-            Some((_, since)) if how != How::Known => How::Since(since),
-            _ => how,
-        }
-    }
-
-    /// The lines of `root` ask for more than before.
-    pub(super) fn ask_again(&mut self, id: RootId, out: &mut Vec<Report>) {
-        if let Some(top) = self.roots.get(id).and_then(Root::top) {
-            self.remask(top);
-        }
-        self.resolve(id, How::Known, out);
-    }
-
-    /// The lines of `root` ask for less than before.
-    pub(super) fn narrow_root(&mut self, id: RootId) {
-        if let Some(top) = self.roots.get(id).and_then(Root::top) {
-            self.remask(top);
-        }
-        let mask = self.roots.get(id).map_or(0, |r| r.leaf_mask());
-        let Some(root) = self.roots.get_mut(id) else {
-            return;
-        };
-        let Some((wd, name)) = root.leaf.clone() else {
-            return;
-        };
-        for link in root
-            .links
-            .iter_mut()
-            .filter(|l| l.wd == wd && l.name.as_ref() == Some(&name))
-        {
-            link.mask = mask;
-        }
-        self.narrow(wd);
-    }
-
-    /// Asks the kernel for what is needed of an inode now, and no more.
-    fn narrow(&mut self, wd: i32) {
-        let needed = self.needed(wd);
-        let Some(watch) = self.kernel.get(wd) else {
-            return;
-        };
-        let (first, has) = (watch.nodes, watch.mask);
-        if has == needed | Mask::DELETE_SELF.0 {
-            return;
-        }
-        let open = self.open_node(first, path_flags()).ok();
-        if let Some(fd) = open.or_else(|| self.open_guard(wd)) {
-            self.kernel.narrow(fd.as_fd(), wd, needed);
-        }
-    }
-
-    /// Nobody asks for `root` any more.
-    pub(super) fn drop_root(&mut self, id: RootId) {
-        let tree = self
-            .roots
-            .get(id)
-            .and_then(Root::top)
-            .map_or(Vec::new(), |top| self.tree.subtree(top));
-        let wds: Vec<_> = tree
-            .into_iter()
-            .filter_map(|n| self.tree.get(n).map(|n| n.wd))
-            .collect();
-        self.leave(id);
-        let Some(root) = self.roots.remove(id) else {
-            return;
-        };
-        for link in &root.links {
-            self.unlink(id, link, &[]);
-        }
-        for wd in root.links.iter().map(|l| l.wd).chain(wds) {
-            self.narrow(wd);
         }
     }
 }

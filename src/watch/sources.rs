@@ -4,14 +4,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::poll::Poll;
-use super::{Figures, Inotify, Problem, Report, Request, Source, filesystems};
-use crate::event::{Event, LineId};
+use super::{Coverage, Figures, Inotify, Problem, Report, Request, Source, filesystems};
+use crate::event::LineId;
 use crate::time::Moment;
 
 /// Wakes the loop from another thread; readable when it was.
@@ -70,20 +69,9 @@ impl Sources {
     /// Reports what polling has found.
     pub fn woken(&mut self, now: Moment, out: &mut Vec<Report>) {
         self.waker.clear();
-        let Some(poll) = &mut self.poll else { return };
-        let before = out.len();
-        poll.collect(now, out);
-        for report in out.iter_mut().skip(before) {
-            if let Report::Event(_, event) = report {
-                self.number(event);
-            }
+        if let Some(poll) = &mut self.poll {
+            poll.collect(now, out);
         }
-    }
-
-    /// Gives an event that the kernel did not tell its number among those it did.
-    pub fn number(&mut self, event: &mut Rc<Event>) {
-        self.inotify.seq += 1;
-        Rc::make_mut(event).seq = self.inotify.seq;
     }
 
     /// What an operator should know of the file system that a line is on.
@@ -91,6 +79,11 @@ impl Sources {
         if let Some(message) = filesystems::note(request) {
             out.push(Report::Problem(request.line, Problem { message, serious: false }));
         }
+    }
+
+    /// How far a line gets what it asks for; None for a line that is polled.
+    pub fn coverage(&self, line: LineId) -> Option<Coverage> {
+        self.inotify.coverage(line)
     }
 
     /// Figures for status.

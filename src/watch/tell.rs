@@ -1,7 +1,6 @@
 //! Telling lines: which of them an event concerns, under which path, and what
 //! they know already.
 
-use std::collections::{HashMap, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -10,12 +9,12 @@ use std::rc::Rc;
 use super::Report;
 use super::found::{self, Thing};
 use super::inotify::Inotify;
-use super::kernel::{NO_GUARD, PlainMap, Wd};
+use super::kernel::NO_GUARD;
+use super::memory::Owner;
 use super::parse::Raw;
-use super::root::{Line, NOISE, Root, RootId, TWICE};
+use super::root::{Line, Root, RootId, TWICE};
 use super::tree::{MATCH, MOUNT, NodeId, SERVED, Tree};
-use crate::event::{Event, LineId, Origin};
-use crate::sys::inotify::Stamp;
+use crate::event::{next_seq, Event, Origin};
 use crate::table::Mask;
 
 /// Where an event is told to have happened: `$@`.
@@ -71,159 +70,6 @@ pub(super) struct News<'a> {
     pub known: Option<Thing>,
 }
 
-/// Things told by scans, each until the kernel's events of that time are read.
-#[derive(Default)]
-pub(super) struct Seen {
-    things: PlainMap<u64, HashMap<Box<[u8]>, (u64, Thing)>>,
-    /// Directories we have read ourselves: events of that are nobody's.
-    own: HashMap<(Wd, Box<[u8]>), (u64, Mask)>,
-    until: u64,
-}
-
-/// What was told since the queue was last empty: after an overflow, what need
-/// not be told again. Kept only while the queue is not empty.
-#[derive(Default)]
-pub(super) struct Told {
-    /// When the events at hand were read, while a log is kept.
-    pub since: Option<Stamp>,
-    names: PlainMap<u64, HashMap<Box<[u8]>, Vec<(LineId, Mask, Stamp)>>>,
-}
-
-impl Told {
-    fn insert(&mut self, owner: Owner, name: &[u8], line: LineId, mask: Mask) {
-        if let Some(at) = self.since {
-            let names = self.names.entry(owner.key()).or_default();
-            names.entry(name.into()).or_default().push((line, mask, at));
-        }
-    }
-
-    /// What lines were told of `name`, and when.
-    pub fn of(&self, owner: Owner, name: &[u8]) -> Vec<(LineId, Mask, Stamp)> {
-        self.names
-            .get(&owner.key())
-            .and_then(|n| n.get(name))
-            .cloned()
-            .unwrap_or_default()
-    }
-
-    pub fn clear(&mut self) {
-        self.since = None;
-        self.names.clear();
-    }
-}
-
-/// Whose name it is: a place in a tree, or a root that is a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
-    Node(NodeId),
-    File(RootId),
-}
-
-impl Owner {
-    fn key(self) -> u64 {
-        match self {
-            Owner::Node(id) => id.0.into(),
-            Owner::File(id) => 1 << 32 | u64::from(id.0),
-        }
-    }
-}
-
-impl Seen {
-    /// `thing` was told as `name`; the kernel's events up to `until` say the same.
-    pub fn insert(&mut self, owner: Owner, name: &[u8], thing: Thing, until: u64) {
-        self.until = self.until.max(until);
-        self.things
-            .entry(owner.key())
-            .or_default()
-            .insert(name.into(), (until, thing));
-    }
-
-    /// What was told of `name`, for an event that ends at `position` of the stream.
-    pub fn known(&self, owner: Owner, name: &[u8], position: u64) -> Option<Thing> {
-        if self.things.is_empty() {
-            return None;
-        }
-        let (until, thing) = self.things.get(&owner.key())?.get(name)?;
-        (position <= *until).then_some(*thing)
-    }
-
-    /// `name` is gone: what comes next under it is new.
-    pub fn forget(&mut self, owner: Owner, name: &[u8]) {
-        if let Some(names) = self.things.get_mut(&owner.key()) {
-            names.remove(name);
-        }
-    }
-
-    /// We are about to open, read and close `name` in the directory of `wd`.
-    pub fn expect_own(&mut self, wd: Wd, name: &[u8]) {
-        self.own.insert((wd, name.into()), (u64::MAX, NOISE));
-    }
-
-    /// All our opening and reading is in the queue now.
-    pub fn own_done(&mut self, until: u64) {
-        for (at, _) in self.own.values_mut() {
-            *at = (*at).min(until);
-        }
-        if !self.own.is_empty() {
-            self.until = self.until.max(until);
-        }
-    }
-
-    /// True for an event that our own reading caused.
-    pub fn is_own(&mut self, raw: &Raw<'_>, position: u64) -> bool {
-        if self.own.is_empty() || !raw.mask.intersects(NOISE) {
-            return false;
-        }
-        let Some((until, left)) = self.own.get_mut(&(raw.wd, raw.name.into())) else {
-            return false;
-        };
-        if position > *until || !left.intersects(raw.mask) {
-            return false;
-        }
-        // A directory may be read in several steps; opened and closed once.
-        *left = *left & !(raw.mask & !Mask::ACCESS);
-        true
-    }
-
-    /// Forgets what can no longer be told twice.
-    pub fn expire(&mut self, position: u64) {
-        if self.until != 0 && position >= self.until {
-            self.things.clear();
-            self.own.clear();
-            self.until = 0;
-        }
-    }
-}
-
-/// First halves of renames, until their second halves come.
-#[derive(Default)]
-pub(super) struct Cookies(VecDeque<(u32, Vec<(RootId, PathBuf)>)>);
-
-impl Cookies {
-    /// The second half follows at once in the queue, but others may come between.
-    const MOST: usize = 256;
-
-    fn insert(&mut self, cookie: u32, from: Vec<(RootId, PathBuf)>) {
-        if self.0.len() >= Self::MOST {
-            self.0.pop_front();
-        }
-        self.0.push_back((cookie, from));
-    }
-
-    /// Old path of a rename, as `root` writes it where it can.
-    fn old_path(&self, cookie: u32, root: RootId) -> Option<PathBuf> {
-        let (_, from) = self.0.iter().rev().find(|(c, _)| *c == cookie)?;
-        let own = from.iter().find(|(r, _)| *r == root);
-        own.or(from.first()).map(|(_, path)| path.clone())
-    }
-
-    /// True where the thing was in the tree of `root` before.
-    pub fn from_within(&self, cookie: u32, root: RootId) -> bool {
-        let of = self.0.iter().rev().find(|(c, _)| *c == cookie);
-        of.is_some_and(|(_, from)| from.iter().any(|(r, _)| *r == root))
-    }
-}
-
 impl Inotify {
     /// Tells the lines of `root` what `choose` makes of what each asks for.
     pub(super) fn tell(
@@ -254,10 +100,7 @@ impl Inotify {
             let event = match &last {
                 Some(e) if e.mask == mask => Rc::clone(e),
                 _ => Rc::new(Event {
-                    seq: {
-                        self.seq += 1;
-                        self.seq
-                    },
+                    seq: next_seq(),
                     mask,
                     watch: news.place.path(r, &self.tree),
                     name: OsStr::from_bytes(news.name).to_owned(),
@@ -349,11 +192,11 @@ impl Inotify {
             }
             at = node.twin;
         }
-        if guard != NO_GUARD {
-            if let Some(dir) = self.guards.path(guard) {
-                let path = PathBuf::from(OsStr::from_bytes(dir)).join(OsStr::from_bytes(raw.name));
-                from.push((RootId(u32::MAX), path));
-            }
+        if guard != NO_GUARD
+            && let Some(dir) = self.guards.path(guard)
+        {
+            let path = PathBuf::from(OsStr::from_bytes(dir)).join(OsStr::from_bytes(raw.name));
+            from.push((RootId(u32::MAX), path));
         }
         if !from.is_empty() {
             self.cookies.insert(raw.cookie, from);

@@ -28,6 +28,10 @@ pub(super) const MOUNT: u8 = 4;
 pub(super) const SERVED: u8 = 8;
 /// Below it a pattern may match.
 pub(super) const EXPLORE: u8 = 16;
+/// In limbo, but its name of that time was in the tree.
+pub(super) const INSIDE: u8 = 64;
+/// In limbo, and the lines have been told that it left its name.
+pub(super) const LEFT: u8 = 128;
 /// The top of what matches.
 pub(super) const MATCH: u8 = 32;
 
@@ -52,6 +56,8 @@ pub(super) struct Tree {
     nodes: Vec<Node>,
     free: NodeId,
     live: usize,
+    /// Places in limbo, and some that were.
+    limbo: Vec<NodeId>,
     /// Hash of parent and name to node. A collision hides one of the two, which
     /// is then found along the siblings.
     index: PlainMap<u64, NodeId>,
@@ -64,6 +70,7 @@ impl Tree {
             nodes: Vec::new(),
             free: NodeId::NONE,
             live: 0,
+            limbo: Vec::new(),
             index: PlainMap::default(),
             hash: RandomState::new(),
         }
@@ -162,7 +169,7 @@ impl Tree {
         n.parent = parent;
         n.next = first;
         n.prev = NodeId::NONE;
-        n.flags &= !LIMBO;
+        n.flags &= !(LIMBO | INSIDE | LEFT);
         if parent != NodeId::NONE {
             let name = std::mem::take(&mut n.name);
             let key = self.key(parent, &name);
@@ -202,8 +209,26 @@ impl Tree {
     pub fn limbo(&mut self, id: NodeId) {
         self.unindex(id);
         if let Some(n) = self.get_mut(id) {
-            n.flags |= LIMBO;
+            n.flags = n.flags & !INSIDE | LIMBO;
+            self.limbo.push(id);
         }
+    }
+
+    /// A place in limbo that was called `name` in `parent`, and of whose leaving
+    /// nothing has been heard.
+    pub fn stray(&mut self, parent: NodeId, name: &[u8]) -> Option<NodeId> {
+        let mut limbo = std::mem::take(&mut self.limbo);
+        limbo.retain(|&id| {
+            self.get(id)
+                .is_some_and(|n| n.flags & (LIMBO | LEFT) == LIMBO)
+        });
+        let fits = |id: &NodeId| {
+            self.get(*id)
+                .is_some_and(|n| n.parent == parent && *n.name == *name)
+        };
+        let found = limbo.iter().copied().find(fits);
+        self.limbo = limbo;
+        found
     }
 
     /// Puts `id`, with all below it, elsewhere in its tree.

@@ -14,11 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::engine::Engine;
-use super::lines::Served;
 use crate::event::{Event, LineId, Origin};
 use crate::state::{Job, Keeper, Mark, Marks, Reply, WatchId, key};
 use crate::sys::inotify::Stamp;
-use crate::table::Mask;
+use crate::table::{Filter, Mask};
 use crate::time::Moment;
 use crate::watch::compare::{Difference, What};
 use crate::watch::differences::{self, ARRIVAL, PARTING};
@@ -87,6 +86,12 @@ impl CatchUp {
         self.watches.values().all(|watched| watched.caught_up)
     }
 
+    /// The thread has something to say that is waited for: without it, what was
+    /// told since could not be written down.
+    fn is_busy(&self) -> bool {
+        self.flight.is_some() || self.begun && self.keeper.is_some() && !self.caught_up()
+    }
+
     /// True for an event of one of our own lines: it is nobody else's.
     pub fn hears(&mut self, line: LineId, event: &Event, now: Moment) -> bool {
         if line.0 & OWN == 0 {
@@ -152,7 +157,7 @@ impl Engine {
             return;
         };
         let request = served.request(line);
-        let spec = Spec::new(&request, served.excluded());
+        let spec = Spec::new(&request, Filter::excluding(&request.exclude));
         let key = key(&spec, &served.line.options.exclude);
         self.catch_up.open(self.source.waker());
         if self.catch_up.keeper.is_none() {
@@ -292,8 +297,7 @@ impl Engine {
                 let left = left(asked, difference, &spec, &told, at);
                 differences::events(&spec, difference, asked, left, Origin::Offline, &mut events);
             }
-            for mut event in events.drain(..) {
-                self.source.number(&mut event);
+            for event in events.drain(..) {
                 self.event(line, event, now);
             }
         }
@@ -399,11 +403,11 @@ impl Engine {
         // After what is under way, all that is touched, and once more what changed
         // in the tick of that look.
         for _ in 0..3 {
-            if self.catch_up.flight.is_none() && !self.look() {
+            if !self.catch_up.is_busy() && !self.look() {
                 return;
             }
             let until = self.clock.now() + PATIENCE;
-            while self.catch_up.flight.is_some() {
+            while self.catch_up.is_busy() {
                 let rest = until - self.clock.now();
                 let Some(keeper) = &self.catch_up.keeper else { return };
                 let Some(reply) = keeper.wait(rest) else { return };
@@ -414,16 +418,6 @@ impl Engine {
             // A tick of the clock that stamps files lasts 10 ms at most (HZ=100).
             std::thread::sleep(Duration::from_millis(11));
         }
-    }
-}
-
-impl Served {
-    /// What its line excludes, and nothing else of its filters.
-    fn excluded(&self) -> crate::table::Filter {
-        let mut options = self.line.options.clone();
-        options.include.clear();
-        options.kind = None;
-        crate::table::Filter::new(&options).unwrap_or_default()
     }
 }
 

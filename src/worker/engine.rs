@@ -86,7 +86,7 @@ pub struct Engine {
     pub(super) followed: Option<PathBuf>,
     epoll: Epoll,
     signals: SignalFd,
-    active: HashMap<RunId, RunInfo>,
+    pub(super) active: HashMap<RunId, (LineId, RunInfo)>,
     // Kept between turns for their memory.
     reports: Vec<watch::Report>,
     ended: Vec<run::Report>,
@@ -190,8 +190,8 @@ impl Engine {
             self.scheduler.deadline(),
             self.streams.deadline(),
             self.stopping.until(),
-            self.catch_up.deadline(),
             crate::log::behind().then(|| self.clock.now() + crate::log::RETRY),
+            self.catch_up.deadline(),
         ];
         let Some(next) = deadlines.into_iter().flatten().min() else {
             return EpollTimeout::NONE;
@@ -299,16 +299,24 @@ impl Engine {
     fn run_report(&mut self, report: run::Report, now: Moment) {
         match report {
             run::Report::Output(run, text) => {
-                self.view.output(self.active.get(&run), &text);
+                self.view
+                    .output(self.active.get(&run).map(|(_, info)| info), &text);
             }
-            run::Report::Ended { run, outcome, .. } => {
-                if self.streams.ended(run, outcome, now) {
+            run::Report::Ended {
+                run,
+                pid,
+                outcome,
+                duration,
+                ..
+            } => {
+                if self.streams.ended(run, pid, (outcome, duration), now) {
                     return;
                 }
                 let success = outcome.success();
                 self.status.failed += u64::from(!success);
                 self.scheduler.finished(run, success, now);
-                if let Some(info) = self.active.remove(&run) {
+                if let Some((line, info)) = self.active.remove(&run) {
+                    self.lines.ended(line, run, outcome, duration);
                     self.view.ended(&info, &report);
                 }
             }
@@ -387,7 +395,8 @@ impl Engine {
                 self.status.runs += 1;
                 let info = RunInfo::new(run, pid, served, &job, attempt);
                 self.view.started(&info, served, &events);
-                self.active.insert(run, info);
+                self.active.insert(run, (line, info));
+                self.lines.started(line, run, pid);
             }
             Err(error) if StartError::of(&error).is_some_and(StartError::is_temporary) => {
                 self.view.not_started(served, &error, true);
@@ -398,18 +407,6 @@ impl Engine {
                 self.view.not_started(served, &error, false);
                 self.scheduler.finished(run, false, now);
             }
-        }
-    }
-
-    /// The figures of this worker.
-    pub(super) fn status(&self) -> Status {
-        Status {
-            tables: self.lines.tables() as u32,
-            lines: self.lines.len() as u32,
-            watches: self.source.figures().watches as u64,
-            running: self.runner.running() as u64,
-            waiting: self.scheduler.waiting() as u64 + self.streams.waiting(),
-            ..self.status.clone()
         }
     }
 }

@@ -54,11 +54,13 @@ pub fn become_user(env: &mut Vec<(OsString, OsString)>, user: &User) {
 /// used (bash for users' tables where it is there, /bin/sh for the system's).
 pub fn shell(served: &Served, system: bool) -> OsString {
     let named = served.line.env.iter().find(|(name, _)| name == "SHELL");
-    match named {
-        Some((_, shell)) => shell.clone(),
-        None if !system && Path::new("/bin/bash").exists() => "/bin/bash".into(),
-        None => "/bin/sh".into(),
-    }
+    named.map_or_else(|| usual_shell(system).into(), |(_, shell)| shell.clone())
+}
+
+/// The shell of lines without `SHELL=`.
+pub fn usual_shell(system: bool) -> &'static OsStr {
+    let bash = !system && Path::new("/bin/bash").exists();
+    OsStr::new(if bash { "/bin/bash" } else { "/bin/sh" })
 }
 
 /// What the last of its events adds to the environment of a run.

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use super::account::{self, AccountError};
 use super::environment;
+use super::status::{Record, Run};
 use crate::event::{Event, EventContext, LineId};
-use crate::run::Identity;
+use crate::run::{Identity, Outcome};
+use crate::schedule::RunId;
 use crate::table::{Filter, Limit, Line, Mask, Options, Pattern};
 use crate::watch::Request;
 
@@ -28,8 +30,8 @@ pub struct Served {
     pub env: Rc<[(OsString, OsString)]>,
     /// Who its commands run as, where `user=` or `group=` says so.
     pub identity: Option<Identity>,
-    /// Events that its filters wanted.
-    pub events: u64,
+    /// What an operator may ask of its past.
+    pub record: Record,
 }
 
 /// All lines of a worker, by number and by table.
@@ -59,8 +61,47 @@ impl Lines {
             return false; // the line went while its event was on the way
         };
         let wanted = served.filter.is_empty() || served.wants_path(event);
-        served.events += u64::from(wanted);
+        served.record.events += u64::from(wanted);
         wanted
+    }
+
+    /// An event that an earlier worker saved comes back to a line.
+    pub fn resumed(&mut self, id: LineId) {
+        if let Some(served) = self.by_id.get_mut(&id) {
+            served.record.events += 1;
+        }
+    }
+
+    /// A run of a line has started.
+    pub fn started(&mut self, id: LineId, run: RunId, pid: i32) {
+        if let Some(served) = self.by_id.get_mut(&id) {
+            served.record.runs += 1;
+            served.record.last = Some(Run::started(run, pid));
+        }
+    }
+
+    /// A run of a line has ended.
+    pub fn ended(&mut self, id: LineId, run: RunId, outcome: Outcome, duration: Duration) {
+        let last = self
+            .by_id
+            .get_mut(&id)
+            .and_then(|served| served.record.last.as_mut())
+            .filter(|last| last.run == run);
+        if let Some(last) = last {
+            last.end = Some((outcome, duration));
+        }
+    }
+
+    /// The numbers of all lines after `after`, in order.
+    pub fn ids_after(&self, after: LineId) -> Vec<LineId> {
+        let mut ids: Vec<LineId> = self
+            .by_id
+            .keys()
+            .copied()
+            .filter(|id| *id > after)
+            .collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// A served line.
@@ -98,7 +139,7 @@ impl Lines {
                 }
             };
             if let Some(before) = self.by_id.get(&id) {
-                served.events = before.events;
+                served.record = before.record.clone();
                 change.kept.push(id);
             } else {
                 change.added.push(id);
@@ -172,7 +213,7 @@ impl Served {
             host: Rc::clone(host),
             env: env.into(),
             identity: account.identity,
-            events: 0,
+            record: Record::default(),
             line,
         })
     }
@@ -219,6 +260,7 @@ impl Served {
             recursive: options.recursive,
             depth: options.depth,
             dotdirs: options.dotdirs,
+            exclude: options.exclude.clone(),
             poll: options.poll,
         }
     }

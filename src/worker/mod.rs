@@ -20,12 +20,14 @@ mod orders;
 pub mod protocol;
 mod saved;
 mod show;
+mod status;
 mod streams;
 mod view;
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
+pub use environment::usual_shell;
 pub use foreground::{ForegroundOptions, foreground, read_table};
 
 use crate::exit::Exit;

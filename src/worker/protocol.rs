@@ -43,6 +43,11 @@ pub enum ToWorker {
     Resume,
     /// Send `Status`.
     Status,
+    /// Send a page of `Lines`: those whose `id` is greater than this.
+    Lines {
+        /// 0 for the first page.
+        after: u32,
+    },
     /// No new runs; wait for the running ones, save what waits, exit.
     Stop,
 }
@@ -53,8 +58,9 @@ pub enum ToWorker {
 pub enum FromWorker {
     /// Every line of every table loaded before `Begin` is watched.
     Ready,
-    /// A table was loaded: exactly one of these for each `Load`, in their order,
-    /// good or bad. Clients of the control socket wait for it.
+    /// A table was loaded, or dropped (then of no lines): exactly one of these
+    /// for each `Load` and each `Drop`, in their order, good or bad. Clients of
+    /// the control socket wait for it.
     Loaded {
         /// As in `Load`.
         table: String,
@@ -71,6 +77,8 @@ pub enum FromWorker {
     },
     /// Figures of this worker: one of these for each `ToWorker::Status`.
     Status(Status),
+    /// Figures of some of its lines: one of these for each `ToWorker::Lines`.
+    Lines(Page),
 }
 
 /// Who a worker is.
@@ -114,6 +122,10 @@ pub struct Status {
     pub lines: u32,
     /// Kernel watches held.
     pub watches: u64,
+    /// Times the kernel's queue was full.
+    pub overflows: u64,
+    /// Rescans, after a full queue or a limit.
+    pub rescans: u64,
     /// Events that matched a line.
     pub events: u64,
     /// Commands started.
@@ -124,4 +136,126 @@ pub struct Status {
     pub running: u64,
     /// Events that wait.
     pub waiting: u64,
+    /// Events that waited for a line, or whose line was removed: dropped with it.
+    pub removed: u64,
+}
+
+/// Some of a worker's lines, in the order of their numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// As in `ToWorker::Lines`.
+    pub after: u32,
+    /// As many as a packet holds.
+    pub lines: Vec<LineFigures>,
+    /// There are lines with greater numbers.
+    pub more: bool,
+}
+
+/// What became of one line and its events since its worker, or the line, began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineFigures {
+    /// The line's number in its worker; a reload that keeps the line keeps it.
+    pub id: u32,
+    /// Its table.
+    pub table: String,
+    /// Its number in the table, from 1.
+    pub line: u32,
+    /// `key=`, else the table's name.
+    pub key: String,
+    /// Its path as written; what is not UTF-8 replaced.
+    pub path: String,
+    /// base64 of the path, where it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_raw: Option<String>,
+    /// Its events, as in a table.
+    pub mask: String,
+    /// Whether it is watched.
+    pub state: LineState,
+    /// Why it is not, or not completely.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Events that its filters wanted.
+    pub events: u64,
+    /// Commands started, retries included; of a stream, its processes that ended,
+    /// and the one that runs.
+    pub runs: u64,
+    /// Runs going on.
+    pub running: u64,
+    /// Runs that failed or could not be started.
+    pub failed: u64,
+    /// Runs that were a retry.
+    pub retried: u64,
+    /// Retries that a newer event made needless.
+    pub abandoned: u64,
+    /// Runs that busy=restart ended early.
+    pub restarted: u64,
+    /// Events that wait.
+    pub waiting: u64,
+    /// Events that joined another of the same path.
+    pub merged: u64,
+    /// Events dropped by busy=skip.
+    pub skipped: u64,
+    /// Events dropped by IN_NO_LOOP.
+    pub looped: u64,
+    /// Runs that started later than they were due: busy, jobs or limit held them.
+    pub waited: u64,
+    /// Times that the limit began to slow the line.
+    pub slowed: u64,
+    /// Starts that the machine refused and that were put off.
+    pub postponed: u64,
+    /// Of a line with run=stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamFigures>,
+    /// Its latest run that has started, or of a stream that has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<LastRun>,
+}
+
+/// Whether a line is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LineState {
+    /// Completely.
+    Served,
+    /// Its path does not exist and is waited for.
+    Waiting,
+    /// In part; `reason` says what keeps the rest.
+    Partly,
+    /// Not at all; `reason` says why.
+    Unwatched,
+    /// IN_ONESHOT has had its event.
+    Spent,
+}
+
+/// The process that a stream line feeds, and what became of what it was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamFigures {
+    /// Lines that feed the same process; these figures are of all of them.
+    pub lines: u32,
+    /// Replaced by a later event of the same path, while the queue was full.
+    pub merged: u64,
+    /// Dropped: the queue was full.
+    pub lost: u64,
+    /// Given again: an earlier process had not read them.
+    pub again: u64,
+    /// Waiting to be read.
+    pub waiting: u64,
+}
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRun {
+    /// When it started, RFC 3339.
+    pub time: String,
+    /// Its process.
+    pub pid: i32,
+    /// How it ended; None: it runs, or a signal ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<i32>,
+    /// The signal that ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// How long it ran; None: it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub milliseconds: Option<u64>,
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use super::job;
 use super::lines::Served;
-use super::protocol::Settings;
+use super::protocol::{Settings, StreamFigures};
+use super::status::Run;
 use crate::event::{Event, LineId};
 use crate::run::stream::{Limits, StreamId, Streams};
 use crate::run::{Job, Outcome, Runner};
@@ -21,13 +22,32 @@ use crate::time::Moment;
 pub struct StreamLines {
     streams: Streams,
     by_line: HashMap<LineId, StreamId>,
-    /// Open streams: their table and command (equal ones share a process), and
-    /// how many lines feed each.
-    open: BTreeMap<StreamId, (Rc<str>, Job, usize)>,
+    open: BTreeMap<StreamId, Open>,
     /// Their last line is gone; they end when they have read what they were given.
     closing: Vec<StreamId>,
+    /// How many processes have ended, and of them not with 0.
+    ended: (u64, u64),
     /// For one event's JSON, used again and again.
     text: String,
+}
+
+/// A stream that lines feed: those of one table with equal commands share it.
+struct Open {
+    table: Rc<str>,
+    job: Job,
+    lines: u32,
+    ends: Ends,
+}
+
+/// How the processes of a stream have ended.
+#[derive(Default)]
+pub struct Ends {
+    /// How many have.
+    pub count: u64,
+    /// Of them, not with 0.
+    pub failed: u64,
+    /// The latest.
+    pub last: Option<Run>,
 }
 
 impl StreamLines {
@@ -38,6 +58,7 @@ impl StreamLines {
             by_line: HashMap::new(),
             open: BTreeMap::new(),
             closing: Vec::new(),
+            ended: (0, 0),
             text: String::new(),
         })
     }
@@ -56,15 +77,21 @@ impl StreamLines {
         let same = self
             .open
             .iter_mut()
-            .find(|(_, (table, known, _))| *table == served.table && *known == job);
+            .find(|(_, open)| open.table == served.table && open.job == job);
         let id = match same {
-            Some((id, (_, _, lines))) => {
-                *lines += 1;
+            Some((id, open)) => {
+                open.lines += 1;
                 *id
             }
             None => {
                 let id = self.streams.open(job.clone(), Limits::default(), now);
-                self.open.insert(id, (Rc::clone(&served.table), job, 1));
+                let open = Open {
+                    table: Rc::clone(&served.table),
+                    job,
+                    lines: 1,
+                    ends: Ends::default(),
+                };
+                self.open.insert(id, open);
                 id
             }
         };
@@ -76,11 +103,11 @@ impl StreamLines {
         let Some(id) = self.by_line.remove(&line) else {
             return;
         };
-        let Some((_, _, lines)) = self.open.get_mut(&id) else {
+        let Some(open) = self.open.get_mut(&id) else {
             return;
         };
-        *lines -= 1;
-        if *lines == 0 {
+        open.lines -= 1;
+        if open.lines == 0 {
             self.open.remove(&id);
             self.streams.close(id, grace, now);
             self.closing.push(id);
@@ -123,8 +150,35 @@ impl StreamLines {
     }
 
     /// True when the run was a life of a stream, which now knows of its end.
-    pub fn ended(&mut self, run: RunId, outcome: Outcome, now: Moment) -> bool {
-        self.streams.ended(run, outcome, now)
+    pub fn ended(&mut self, run: RunId, pid: i32, end: (Outcome, Duration), now: Moment) -> bool {
+        let Some(id) = self.streams.of(run) else {
+            return false;
+        };
+        self.streams.ended(run, end.0, now);
+        self.ended.0 += 1;
+        self.ended.1 += u64::from(!end.0.success());
+        if let Some(open) = self.open.get_mut(&id) {
+            open.ends.count += 1;
+            open.ends.failed += u64::from(!end.0.success());
+            open.ends.last = Some(Run::ended(run, pid, end));
+        }
+        true
+    }
+
+    /// The figures of the stream that a line feeds, whether it has a process, and
+    /// how its processes ended.
+    pub fn figures(&self, line: LineId) -> Option<(StreamFigures, bool, &Ends)> {
+        let id = *self.by_line.get(&line)?;
+        let open = self.open.get(&id)?;
+        let (counts, waiting) = self.streams.counts(id)?;
+        let figures = StreamFigures {
+            lines: open.lines,
+            merged: counts.merged,
+            lost: counts.lost,
+            again: counts.again,
+            waiting: waiting as u64,
+        };
+        Some((figures, self.streams.is_running(id), &open.ends))
     }
 
     /// A stop: end of file for all.
@@ -144,6 +198,13 @@ impl StreamLines {
     pub fn waits(&self, line: LineId) -> bool {
         let counts = self.by_line.get(&line).and_then(|id| self.streams.counts(*id));
         counts.is_some_and(|(_, waiting)| waiting > 0)
+    }
+
+    /// Processes started, and of them ended with another status than 0.
+    pub fn runs(&self) -> (u64, u64) {
+        let ids = self.open.keys().chain(&self.closing);
+        let running = ids.filter(|id| self.streams.is_running(**id)).count();
+        (self.ended.0 + running as u64, self.ended.1)
     }
 
     /// Events that wait for a process to read them.

@@ -176,7 +176,26 @@ fn answer(state: &mut State, request: Request) -> Answer {
         lines: Some(1),
         errors: Some(0),
     };
+    // Its text does for a version.
+    let version = state
+        .table
+        .as_ref()
+        .map_or_else(String::new, |text| format!("v{}", STANDARD.encode(text)));
     match (request, &state.table) {
+        (
+            Request::Install {
+                expect: Some(expect),
+                ..
+            }
+            | Request::Remove {
+                expect: Some(expect),
+                ..
+            },
+            _,
+        ) if expect != version => Answer::Refused {
+            reason: "changed".into(),
+            message: "changed".into(),
+        },
         (Request::Install { table, .. }, _) => {
             state.table = Some(STANDARD.decode(table).unwrap());
             done
@@ -184,6 +203,7 @@ fn answer(state: &mut State, request: Request) -> Answer {
         (_, None) => Answer::NoTable,
         (Request::Get { .. }, Some(table)) => Answer::Table {
             table: STANDARD.encode(table),
+            version,
         },
         (Request::Remove { .. }, Some(_)) => {
             state.table = None;

@@ -24,12 +24,20 @@ pub fn install(user: &str, table: &[u8]) -> Request {
     Request::Install {
         user: user.into(),
         table: BASE64.encode(table),
+        expect: None,
+    }
+}
+
+pub fn remove(user: &str) -> Request {
+    Request::Remove {
+        user: user.into(),
+        expect: None,
     }
 }
 
 pub fn text(answer: &Answer) -> Vec<u8> {
     match answer {
-        Answer::Table { table } => BASE64.decode(table).unwrap(),
+        Answer::Table { table, .. } => BASE64.decode(table).unwrap(),
         other => panic!("no table: {other:?}"),
     }
 }

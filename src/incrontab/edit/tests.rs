@@ -13,30 +13,44 @@ const GOOD: &[u8] = b"# mine\n/new IN_CREATE true\n";
 #[derive(Default)]
 struct Fake {
     table: Option<Vec<u8>>,
-    /// What someone else does before the next `get` but one.
-    meanwhile: Option<Vec<u8>>,
-    gets: usize,
+    /// What others do, one after the other, just before a change arrives.
+    meanwhile: Vec<Vec<u8>>,
+    version: u32,
     refuses: bool,
 }
 
-impl Tables for Fake {
-    fn get(&mut self) -> Result<Option<Vec<u8>>, Error> {
-        self.gets += 1;
-        if self.gets == 2 && self.meanwhile.is_some() {
-            self.table = self.meanwhile.take();
-        }
-        Ok(self.table.clone())
-    }
-
-    fn install(&mut self, table: &[u8]) -> Result<Loaded, Error> {
+impl Fake {
+    fn change(&mut self, over: Option<&Version>) -> Result<(), Error> {
         if self.refuses {
             return Err(Error::Refused("disk full".into()));
         }
+        if !self.meanwhile.is_empty() {
+            self.table = Some(self.meanwhile.remove(0));
+            self.version += 1;
+        }
+        match over {
+            Some(over) if over.0 != self.version.to_string() => Err(Error::Changed),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Tables for Fake {
+    fn get(&mut self) -> Result<Found, Error> {
+        Ok(Found {
+            text: self.table.clone(),
+            version: Version(self.version.to_string()),
+        })
+    }
+
+    fn install(&mut self, table: &[u8], over: Option<&Version>) -> Result<Loaded, Error> {
+        self.change(over)?;
         self.table = Some(table.to_vec());
         Ok(Loaded::default())
     }
 
-    fn remove(&mut self) -> Result<bool, Error> {
+    fn remove(&mut self, over: Option<&Version>) -> Result<bool, Error> {
+        self.change(over)?;
         Ok(self.table.take().is_some())
     }
 
@@ -192,7 +206,7 @@ fn an_editor_that_fails_without_a_change_leaves_nothing() {
 fn a_change_by_someone_else_is_not_overwritten_unasked() {
     let other = b"/other IN_CREATE true\n".to_vec();
     let mut fake = with_old();
-    fake.meanwhile = Some(other.clone());
+    fake.meanwhile = vec![other.clone()];
     let played = play(&mut fake, &[GOOD], "\n");
     let error = played.result.expect_err("refused").to_string();
     assert!(
@@ -202,10 +216,28 @@ fn a_change_by_someone_else_is_not_overwritten_unasked() {
     assert_eq!(fake.table, Some(other.clone()));
 
     let mut fake = with_old();
-    fake.meanwhile = Some(other);
+    fake.meanwhile = vec![other.clone()];
     let played = play(&mut fake, &[GOOD], "y\n");
     assert_eq!(played.result.expect("overwrites"), Outcome::Updated);
     assert_eq!(fake.table.as_deref(), Some(GOOD));
+
+    // The answer holds for the change it was about, and for no later one.
+    let mut fake = with_old();
+    let third = b"/third IN_CREATE true\n".to_vec();
+    fake.meanwhile = vec![other.clone(), third.clone()];
+    let played = play(&mut fake, &[GOOD], "y\nn\n");
+    assert!(played.result.is_err());
+    assert_eq!(fake.table, Some(third));
+
+    // Nor is it removed; written again as it was, it is no change.
+    let mut fake = with_old();
+    fake.meanwhile = vec![other.clone()];
+    assert!(play(&mut fake, &[b""], "y\nn\n").result.is_err());
+    assert_eq!(fake.table, Some(other));
+    let mut fake = with_old();
+    fake.meanwhile = vec![OLD.to_vec()];
+    let played = play(&mut fake, &[GOOD], "");
+    assert_eq!(played.result.expect("is the same"), Outcome::Updated);
 }
 
 #[test]

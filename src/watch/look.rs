@@ -1,0 +1,179 @@
+//! Looking at what a scan found, as closely as its lines need it, and telling them.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::fcntl::openat;
+use nix::sys::stat::Mode;
+
+use super::Report;
+use super::found::{self, How, Thing};
+use super::inotify::Inotify;
+use super::memory::Owner;
+use super::parse;
+use super::root::{Line, RootId};
+use super::scan::path_flags;
+use super::tell::{News, Place};
+use super::tree::{NodeId, SERVED};
+use crate::event::Origin;
+use crate::sys::inotify as sys;
+use crate::table::Mask;
+
+impl Inotify {
+    /// A scan has found `name` in the directory `node`, open as `dir`.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn find(
+        &mut self,
+        root: RootId,
+        node: NodeId,
+        dir: BorrowedFd<'_>,
+        (name, kind): (&[u8], u32),
+        (how, arrived): (How, Option<bool>),
+        found: &mut Vec<(Owner, Box<[u8]>, Thing)>,
+        out: &mut Vec<Report>,
+    ) {
+        let wd = self.tree.get(node).map_or(-1, |n| n.wd);
+        let Some(thing) = self.look(root, wd, dir, (name, kind), (how, arrived)) else {
+            return;
+        };
+        let owner = (Owner::Node(node), name);
+        let served = self.tree.get(node).is_some_and(|n| n.flags & SERVED != 0);
+        if served {
+            self.tell_found(root, (Place::Node(node), name), owner, thing, how, out);
+        } else if let Some(path) = self.matched(root, node, name).filter(|_| !thing.dir) {
+            self.tell_found(root, (Place::Path(&path), b""), owner, thing, how, out);
+        } else {
+            return;
+        }
+        found.push((Owner::Node(node), name.into(), thing));
+    }
+
+    /// Looks at a thing as closely as the lines of `root` need it.
+    pub(super) fn look(
+        &mut self,
+        root: RootId,
+        wd: i32,
+        dir: BorrowedFd<'_>,
+        (name, kind): (&[u8], u32),
+        (how, arrived): (How, Option<bool>),
+    ) -> Option<Thing> {
+        let asked = self.roots.get(root)?.asked;
+        let content = Mask::MODIFY | Mask::CLOSE_WRITE | Mask::COMPLETE;
+        let closes = kind == libc::S_IFREG && asked.intersects(Mask::CLOSE_WRITE | Mask::COMPLETE);
+        let needs = how.again() || kind == libc::S_IFREG && asked.intersects(content);
+        let stat = if needs {
+            with_nul(name, |n| sys::stat(dir, n)).ok()
+        } else {
+            None
+        };
+        if needs && stat.is_none() {
+            return None; // gone again: the queue tells
+        }
+        let thing = Thing::new(kind, stat.as_ref(), arrived, how)?;
+        if !closes || !(thing.written || thing.moved) {
+            return Some(thing);
+        }
+        if self.hears_reading(wd) {
+            self.seen.expect_own(wd, name);
+        }
+        Some(Thing {
+            open: is_open_for_writing(dir, name),
+            ..thing
+        })
+    }
+
+    /// Tells the lines of `root` of a thing that was found.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn tell_found(
+        &mut self,
+        root: RootId,
+        (place, name): (Place<'_>, &[u8]),
+        owner: (Owner, &[u8]),
+        thing: Thing,
+        how: How,
+        out: &mut Vec<Report>,
+    ) {
+        let Some(r) = self.roots.get(root) else {
+            return;
+        };
+        let due = found::due(r.asked, thing);
+        let mut any = Mask(0);
+        for line in &r.lines {
+            any |= found::due(line.mask, thing);
+        }
+        if (due | any).is_empty() {
+            return;
+        }
+        let origin = if how.again() {
+            Origin::Rescan
+        } else {
+            Origin::Scan
+        };
+        let kind = if thing.dir { Mask::ISDIR } else { Mask(0) };
+        let told = if origin == Origin::Rescan {
+            self.told_before.of(owner.0, owner.1)
+        } else {
+            Vec::new()
+        };
+        for bit in found::ORDER.into_iter().filter(|&b| any.intersects(b)) {
+            let news = News {
+                place,
+                name,
+                owner,
+                kind,
+                origin,
+                old_path: None,
+                known: None,
+            };
+            let choose = |line: &Line| {
+                let due = found::due(line.mask, thing);
+                let told = told.iter().filter(|(l, ..)| *l == line.id);
+                // What was told before the name was last free is of another thing.
+                let parting = Mask::DELETE | Mask::MOVED_FROM | Mask::DELETE_SELF | Mask::MOVE_SELF;
+                let mut left = due;
+                for (_, told, at) in told {
+                    let free = told.intersects(parting);
+                    left = if free {
+                        due
+                    } else {
+                        found::left(left, *told, *at, thing)
+                    };
+                }
+                found::step(left, bit, thing)
+            };
+            self.tell(root, &news, choose, out);
+        }
+    }
+}
+
+/// Calls `f` with `name` ended by NUL.
+pub(super) fn with_nul<T>(name: &[u8], f: impl FnOnce(&CStr) -> io::Result<T>) -> io::Result<T> {
+    let mut buffer = [0u8; 256];
+    let room = buffer.get_mut(..name.len()).filter(|_| name.len() < 256);
+    room.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?
+        .copy_from_slice(name);
+    f(CStr::from_bytes_until_nul(&buffer).map_err(io::Error::other)?)
+}
+
+/// The file type bits of an entry, asked of the file system where it did not say.
+pub(super) fn kind_of(dir: BorrowedFd<'_>, entry: parse::Entry<'_>) -> u32 {
+    match entry.kind {
+        libc::DT_UNKNOWN => with_nul(entry.name, |n| sys::stat(dir, n)).map_or(0, |s| s.kind()),
+        kind => u32::from(kind) << 12,
+    }
+}
+
+/// True where somebody is known to have `name` open for writing. Opens it: by a
+/// path descriptor first, so that nothing but a regular file is ever opened.
+pub(super) fn is_open_for_writing(dir: BorrowedFd<'_>, name: &[u8]) -> bool {
+    let look = || -> io::Result<Option<bool>> {
+        let path = openat(dir, name, path_flags(), Mode::empty())?;
+        if sys::stat(path.as_fd(), c"")?.kind() != libc::S_IFREG {
+            return Ok(None);
+        }
+        let file = sys::reopen(path.as_fd())?;
+        Ok(sys::written_by_others(file.as_fd()))
+    };
+    look().ok().flatten().unwrap_or(false)
+}

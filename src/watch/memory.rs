@@ -1,0 +1,195 @@
+//! What has been told, for as long as the kernel may tell it again.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+
+use super::found::Thing;
+use super::kernel::{PlainMap, Wd};
+use super::parse::Raw;
+use super::root::{NOISE, RootId};
+use super::tree::{LIMBO, NodeId, Tree};
+use crate::event::LineId;
+use crate::sys::inotify::Stamp;
+use crate::table::Mask;
+
+/// Something for each of some names.
+type ByName<T> = HashMap<Box<[u8]>, T>;
+/// What one line was told, and when.
+pub(super) type Word = (LineId, Mask, Stamp);
+
+/// Things told by scans, each until the kernel's events of that time are read.
+#[derive(Default)]
+pub(super) struct Seen {
+    things: PlainMap<u64, ByName<(u64, Thing)>>,
+    /// Directories we have read ourselves: events of that are nobody's.
+    own: HashMap<Wd, ByName<(u64, Mask)>>,
+    until: u64,
+}
+
+/// What was told since the queue was last empty: after an overflow, what need
+/// not be told again. Kept only while the queue is not empty.
+#[derive(Default)]
+pub(super) struct Told {
+    /// When the events at hand were read, while a log is kept.
+    pub since: Option<Stamp>,
+    names: PlainMap<u64, ByName<Vec<Word>>>,
+}
+
+impl Told {
+    pub fn insert(&mut self, owner: Owner, name: &[u8], line: LineId, mask: Mask) {
+        if let Some(at) = self.since {
+            let names = self.names.entry(owner.key()).or_default();
+            names.entry(name.into()).or_default().push((line, mask, at));
+        }
+    }
+
+    /// What lines were told of `name`, and when.
+    pub fn of(&self, owner: Owner, name: &[u8]) -> Vec<Word> {
+        self.names
+            .get(&owner.key())
+            .and_then(|n| n.get(name))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    pub fn clear(&mut self) {
+        self.since = None;
+        self.names.clear();
+    }
+}
+
+/// Whose name it is: a place in a tree, or a root that is a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    Node(NodeId),
+    File(RootId),
+}
+
+impl Owner {
+    pub fn key(self) -> u64 {
+        match self {
+            Owner::Node(id) => id.0.into(),
+            Owner::File(id) => 1 << 32 | u64::from(id.0),
+        }
+    }
+}
+
+impl Seen {
+    /// `thing` was told as `name`; the kernel's events up to `until` say the same.
+    pub fn insert(&mut self, owner: Owner, name: &[u8], thing: Thing, until: u64) {
+        self.until = self.until.max(until);
+        self.things
+            .entry(owner.key())
+            .or_default()
+            .insert(name.into(), (until, thing));
+    }
+
+    /// What was told of `name`, for an event that ends at `position` of the stream.
+    pub fn known(&self, owner: Owner, name: &[u8], position: u64) -> Option<Thing> {
+        if self.things.is_empty() {
+            return None;
+        }
+        let (until, thing) = self.things.get(&owner.key())?.get(name)?;
+        (position <= *until).then_some(*thing)
+    }
+
+    /// `name` is gone: what comes next under it is new.
+    pub fn forget(&mut self, owner: Owner, name: &[u8]) {
+        if let Some(names) = self.things.get_mut(&owner.key()) {
+            names.remove(name);
+        }
+    }
+
+    /// We are about to open, read and close `name` in the directory of `wd`.
+    pub fn expect_own(&mut self, wd: Wd, name: &[u8]) {
+        let names = self.own.entry(wd).or_default();
+        names.insert(name.into(), (u64::MAX, NOISE));
+    }
+
+    /// All our opening and reading is in the queue now.
+    pub fn own_done(&mut self, until: u64) {
+        for (at, _) in self.own.values_mut().flat_map(HashMap::values_mut) {
+            *at = (*at).min(until);
+        }
+        if !self.own.is_empty() {
+            self.until = self.until.max(until);
+        }
+    }
+
+    /// True for an event that our own reading caused.
+    pub fn is_own(&mut self, raw: &Raw<'_>, position: u64) -> bool {
+        if self.own.is_empty() || !raw.mask.intersects(NOISE) {
+            return false;
+        }
+        let Some((until, left)) = self.own.get_mut(&raw.wd).and_then(|n| n.get_mut(raw.name))
+        else {
+            return false;
+        };
+        if position > *until || !left.intersects(raw.mask) {
+            return false;
+        }
+        // A directory may be read in several steps; opened and closed once.
+        *left = *left & !(raw.mask & !Mask::ACCESS);
+        true
+    }
+
+    /// Forgets what can no longer be told twice.
+    pub fn expire(&mut self, position: u64) {
+        if self.until != 0 && position >= self.until {
+            self.things.clear();
+            self.own.clear();
+            self.until = 0;
+        }
+    }
+}
+
+/// First halves of renames, until their second halves come.
+#[derive(Default)]
+pub(super) struct Cookies {
+    from: VecDeque<(u32, Vec<(RootId, PathBuf)>)>,
+    /// Directories that are on the move.
+    places: VecDeque<(u32, NodeId)>,
+}
+
+impl Cookies {
+    /// The second half follows at once in the queue, but others may come between.
+    const MOST: usize = 256;
+
+    pub fn insert(&mut self, cookie: u32, from: Vec<(RootId, PathBuf)>) {
+        if self.from.len() >= Self::MOST {
+            self.from.pop_front();
+        }
+        self.from.push_back((cookie, from));
+    }
+
+    /// The directory `place` has left its name.
+    pub fn leaves(&mut self, cookie: u32, place: NodeId) {
+        if self.places.len() >= Self::MOST {
+            self.places.pop_front();
+        }
+        self.places.push_back((cookie, place));
+    }
+
+    /// The place in the tree of `root` that is being renamed, if it is in limbo still.
+    pub fn left(&self, cookie: u32, root: RootId, tree: &Tree) -> Option<NodeId> {
+        let of = self.places.iter().filter(|(c, _)| *c == cookie);
+        let fits = |id: &NodeId| {
+            tree.get(*id)
+                .is_some_and(|n| n.root == root && n.flags & LIMBO != 0)
+        };
+        of.map(|(_, id)| *id).find(fits)
+    }
+
+    /// Old path of a rename, as `root` writes it where it can.
+    pub fn old_path(&self, cookie: u32, root: RootId) -> Option<PathBuf> {
+        let (_, from) = self.from.iter().rev().find(|(c, _)| *c == cookie)?;
+        let own = from.iter().find(|(r, _)| *r == root);
+        own.or(from.first()).map(|(_, path)| path.clone())
+    }
+
+    /// True where the thing was in the tree of `root` before.
+    pub fn came_from(&self, cookie: u32, root: RootId) -> bool {
+        let of = self.from.iter().rev().find(|(c, _)| *c == cookie);
+        of.is_some_and(|(_, from)| from.iter().any(|(r, _)| *r == root))
+    }
+}
