@@ -8,6 +8,7 @@
 //!  watch      where events come from: inotify, trees, paths not there yet
 //!  schedule   when a command may start: settle, batch, limit  (pure)
 //!  run        how it is run: spawn, output, timeout
+//!  state      what the paths of catch-up lines held when it was last reported
 //!  worker     one loop that joins these for one owner
 //!  supervisor the tables of a machine, its workers, the control socket
 //! ```
@@ -26,6 +27,7 @@ pub mod log;
 pub mod paths;
 pub mod run;
 pub mod schedule;
+pub mod state;
 pub mod supervisor;
 pub mod sys;
 pub mod table;

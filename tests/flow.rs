@@ -96,7 +96,7 @@ fn batch_by_time_runs_once_with_all_paths_on_standard_input() {
 
 #[test]
 fn batch_by_count_and_json_by_default() {
-    let (prefix, w) = serve("@W IN_CREATE,batch=3 cat >> @O/seen");
+    let (prefix, w) = serve("@W IN_CREATE,batch=3,jobs=1 cat >> @O/seen");
     let _daemon = prefix.start();
     for i in 0..6 {
         touch(w.join(format!("f{i}")));

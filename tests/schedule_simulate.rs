@@ -68,8 +68,8 @@ fn a_settled_upload() {
          +0.000s   no line wants this
          +0.500s IN_CLOSE_WRITE '/srv/in/a b.jpg'
          +1.500s IN_CLOSE_WRITE '/srv/in/a b.jpg'
-         +3.500s   line 1: run 0: convert '/srv/in/a b.jpg' 'small/a b.jpg'
-         +3.750s   line 1: run 0 done
+         +3.500s   line 1: run 1: convert '/srv/in/a b.jpg' 'small/a b.jpg'
+         +3.750s   line 1: run 1 done
          +9.000s IN_DELETE /etc/x
          +9.000s   no line wants this
          line 1: 2 events, 1 runs, 1 merged",
@@ -87,12 +87,12 @@ fn retries_restarts_and_limits_are_seen() {
     expect(
         &text,
         "+0.000s IN_MODIFY /d/x
-         +0.000s   line 1: run 0: false x
+         +0.000s   line 1: run 1: false x
          for IN_MODIFY /d/x
-         +0.100s   line 1: run 0 failed
-         +1.100s   line 1: run 1 (retry 1): false x
+         +0.100s   line 1: run 1 failed
+         +1.100s   line 1: run 2 (retry 1): false x
          for IN_MODIFY /d/x
-         +1.200s   line 1: run 1 done
+         +1.200s   line 1: run 2 done
          line 1: 1 events, 2 runs, 1 retries, 1 failed",
     );
     let restart = run(
@@ -102,7 +102,7 @@ fn retries_restarts_and_limits_are_seen() {
         0,
     );
     assert!(
-        restart.contains("+1.000s   line 1: run 0 killed"),
+        restart.contains("+1.000s   line 1: run 1 killed"),
         "{restart}"
     );
     let limit = run(
@@ -111,7 +111,7 @@ fn retries_restarts_and_limits_are_seen() {
         10,
         0,
     );
-    assert!(limit.contains("+60.000s   line 1: run 1: make"), "{limit}");
+    assert!(limit.contains("+60.000s   line 1: run 2: make"), "{limit}");
     assert!(limit.contains("slowed"), "{limit}");
 }
 
@@ -172,7 +172,7 @@ fn once_a_minute_is_one_run_for_all_that_came() {
         100,
         0,
     );
-    assert!(text.contains("+60.000s   line 1: run 1: work"), "{text}");
+    assert!(text.contains("+60.000s   line 1: run 2: work"), "{text}");
     assert!(
         text.contains("line 1: 4 events, 2 runs, 1 merged"),
         "{text}"

@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use crate::table::Mask;
@@ -64,6 +65,12 @@ pub struct Event {
     pub seq: u64,
     /// Labels of the provider that named the path.
     pub labels: Option<Rc<BTreeMap<String, String>>>,
+}
+
+/// The number of the next event of this process; the first is 1.
+pub fn next_seq() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 impl Event {

@@ -68,6 +68,11 @@ impl Settle {
         false
     }
 
+    /// In no order.
+    pub(super) fn events(&self) -> impl Iterator<Item = &Rc<Event>> {
+        self.paths.values().map(|settling| &settling.event)
+    }
+
     /// When the next path is due.
     pub(super) fn due(&self) -> Option<Moment> {
         self.order.keys().next().map(|place| place.0)
@@ -113,6 +118,11 @@ impl Batch {
                 false
             }
         }
+    }
+
+    /// In order.
+    pub(super) fn events(&self) -> impl Iterator<Item = &Rc<Event>> {
+        self.events.iter()
     }
 
     /// When it ends.

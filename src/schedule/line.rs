@@ -88,6 +88,15 @@ impl Line {
         self.settle.len() + self.batch.len() + self.waiting.events()
     }
 
+    /// Calls `each` with every event that waits, retries included.
+    pub(super) fn each_waiting(&self, each: &mut dyn FnMut(&Event)) {
+        let works = self.waiting.works().chain(self.retries.works());
+        let works = works.flat_map(|work| work.events.as_slice());
+        for event in self.settle.events().chain(self.batch.events()).chain(works) {
+            each(event);
+        }
+    }
+
     /// Nothing waits, not even a retry.
     pub(super) fn idle(&self) -> bool {
         self.waiting() == 0 && self.retries.is_empty()

@@ -40,6 +40,11 @@ impl Retries {
             .chain(std::mem::take(&mut self.paused).into_values())
     }
 
+    /// In no order.
+    pub(super) fn works(&self) -> impl Iterator<Item = &Work> {
+        self.due.iter().chain(self.paused.values())
+    }
+
     /// This work has failed.
     pub(super) fn add(&mut self, work: Work, now: Moment) {
         let pause = Duration::from_secs(1 << work.attempt.min(LONGEST));

@@ -195,6 +195,19 @@ impl Scheduler {
         self.lines.values().map(Line::waiting).sum()
     }
 
+    /// Calls `each` with every event of a line that waits, be it to settle, in a
+    /// batch, for its turn or for a retry; and with those of starts not yet fetched.
+    pub fn each_waiting(&self, line: LineId, each: &mut dyn FnMut(&Event)) {
+        if let Some(state) = self.lines.get(&line) {
+            state.each_waiting(each);
+            let starts = self.slots.running.values();
+            let granted = starts.filter(|start| start.line == line && !start.fetched);
+            for start in granted {
+                start.work.events.as_slice().iter().for_each(|event| each(event));
+            }
+        }
+    }
+
     /// Figures of a line; all zero for one that is not there.
     pub fn counters(&self, line: LineId) -> Counters {
         self.lines

@@ -120,6 +120,11 @@ impl Waiting {
         self.events
     }
 
+    /// In order.
+    pub(super) fn works(&self) -> impl Iterator<Item = &Work> {
+        self.works.iter()
+    }
+
     /// Behind all others, as a run of its own.
     pub(super) fn push(&mut self, work: Work) {
         let number = self.first + self.works.len() as u64;

@@ -41,6 +41,7 @@ mod saved;
 mod session;
 pub mod spool;
 mod start;
+mod state;
 pub mod tables;
 mod waiting;
 mod worker;

@@ -14,6 +14,7 @@ use super::daemon::Daemon;
 use super::logging;
 use super::places::How;
 use super::process::Owner;
+use super::state;
 use super::tables::{self, Refusal, Rule, Version};
 use super::worker::{TableFile, Worker};
 use crate::sys::is_being_written;
@@ -304,6 +305,7 @@ impl Daemon {
             max_jobs: self.config.max_jobs,
             stop_grace: self.config.stop_grace.as_secs(),
             stop_kill: self.config.stop_kill,
+            state: state::file(&self.config.state_dir, owner),
             log: logging::choice(&self.config),
         }
     }

@@ -107,6 +107,8 @@ pub struct Stat {
     pub inode: u64,
     pub links: u32,
     pub mode: u32,
+    /// User and group.
+    pub owner: (u32, u32),
     pub size: u64,
     pub changed: Stamp,
     pub modified: Stamp,
@@ -158,6 +160,7 @@ pub fn stat(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Stat> {
         inode: s.stx_ino,
         links: s.stx_nlink,
         mode: s.stx_mode.into(),
+        owner: (s.stx_uid, s.stx_gid),
         size: s.stx_size,
         changed: stamp(s.stx_ctime),
         modified: stamp(s.stx_mtime),

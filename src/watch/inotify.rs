@@ -85,8 +85,6 @@ pub struct Inotify {
     /// When the events at hand were read.
     pub(super) time: SystemTime,
     pub(super) figures: Figures,
-    /// Events made so far.
-    pub(super) seq: u64,
 }
 
 impl Inotify {
@@ -122,7 +120,6 @@ impl Inotify {
             before: sys::file_clock(),
             time: SystemTime::now(),
             figures: Figures::default(),
-            seq: 0,
         })
     }
 

@@ -4,6 +4,9 @@
 
 mod change;
 mod coverage;
+pub mod compare;
+pub mod differences;
+pub mod filesystems;
 mod found;
 mod guard;
 mod inotify;
@@ -15,20 +18,26 @@ mod memory;
 mod mounts;
 mod parse;
 mod pattern;
+pub mod poll;
 mod rescan;
 mod resolve;
 mod root;
 mod scan;
 mod serve;
+pub mod snapshot;
+mod sources;
 mod tell;
 mod tree;
+pub mod walk;
 
 pub use coverage::Coverage;
 pub use inotify::{Figures, Inotify};
+pub use sources::{Sources, Waker};
 
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::event::{Event, LineId};
 use crate::table::{Mask, PathSpec};
@@ -49,6 +58,10 @@ pub struct Request {
     pub depth: Option<u32>,
     /// Enter directories whose name starts with a dot.
     pub dotdirs: bool,
+    /// `exclude=`: a directory that these globs exclude is not entered.
+    pub exclude: Vec<String>,
+    /// Look every so often instead of being told by the kernel.
+    pub poll: Option<Duration>,
 }
 
 /// What a source has to say.

@@ -14,7 +14,7 @@ use super::memory::Owner;
 use super::parse::Raw;
 use super::root::{Line, Root, RootId, TWICE};
 use super::tree::{MATCH, MOUNT, NodeId, SERVED, Tree};
-use crate::event::{Event, Origin};
+use crate::event::{next_seq, Event, Origin};
 use crate::table::Mask;
 
 /// Where an event is told to have happened: `$@`.
@@ -100,10 +100,7 @@ impl Inotify {
             let event = match &last {
                 Some(e) if e.mask == mask => Rc::clone(e),
                 _ => Rc::new(Event {
-                    seq: {
-                        self.seq += 1;
-                        self.seq
-                    },
+                    seq: next_seq(),
                     mask,
                     watch: news.place.path(r, &self.tree),
                     name: OsStr::from_bytes(news.name).to_owned(),

@@ -11,6 +11,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use super::catchup::CatchUp;
 use super::channel::Channel;
 use super::lines::Lines;
 use super::protocol::{Settings, Status};
@@ -21,7 +22,7 @@ use crate::event::{Event, LineId};
 use crate::run::{self, Runner, StartError};
 use crate::schedule::{Action, RunId, Scheduler};
 use crate::time::{Clock, Moment};
-use crate::watch::{self, Inotify, Source};
+use crate::watch::{self, Source, Sources};
 
 /// Whether there is a next turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,7 @@ const RUNNER: u64 = 1;
 const CHANNEL: u64 = 2;
 const SIGNALS: u64 = 3;
 const STREAMS: u64 = 4;
+const WAKER: u64 = 5;
 
 /// The foreground's own table, as a watched path like any other.
 pub(super) const TABLE: LineId = LineId(0);
@@ -69,7 +71,8 @@ pub struct Engine {
     pub(super) host: Rc<str>,
     pub(super) clock: Clock,
     pub(super) lines: Lines,
-    pub(super) source: Inotify,
+    pub(super) source: Sources,
+    pub(super) catch_up: CatchUp,
     pub(super) scheduler: Scheduler,
     pub(super) runner: Runner,
     pub(super) streams: StreamLines,
@@ -77,6 +80,8 @@ pub struct Engine {
     pub(super) channel: Option<Channel>,
     pub(super) status: Status,
     pub(super) stopping: Stopping,
+    /// `Begin` came and `Ready` was not said yet.
+    pub(super) beginning: bool,
     /// The table of `incrond run`.
     pub(super) followed: Option<PathBuf>,
     epoll: Epoll,
@@ -97,7 +102,7 @@ impl Engine {
         stop.thread_block()?;
         let signals = SignalFd::with_flags(&stop, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let source = Inotify::new()?;
+        let source = Sources::new()?;
         let runner = Runner::new()?;
         let streams = StreamLines::new()?;
         let readable = |tag| EpollEvent::new(EpollFlags::EPOLLIN, tag);
@@ -105,15 +110,18 @@ impl Engine {
         epoll.add(runner.fd(), readable(RUNNER))?;
         epoll.add(signals.as_fd(), readable(SIGNALS))?;
         epoll.add(streams.fd(), readable(STREAMS))?;
+        epoll.add(source.waker().fd(), readable(WAKER))?;
         Ok(Self {
             scheduler: Scheduler::new(settings.max_jobs as usize),
             base_env: environment::inherited(),
             host: host_name().into(),
             clock: Clock::new(),
             lines: Lines::default(),
+            catch_up: CatchUp::new(settings.state.clone()),
             channel: None,
             status: Status::default(),
             stopping: Stopping::No,
+            beginning: false,
             followed: None,
             active: HashMap::new(),
             reports: Vec::new(),
@@ -146,7 +154,7 @@ impl Engine {
     /// Waits, handles what is ready, starts what may start.
     pub fn turn(&mut self) -> io::Result<Flow> {
         self.runner.prepare();
-        let mut ready = [EpollEvent::empty(); 5];
+        let mut ready = [EpollEvent::empty(); 6];
         let count = match self.epoll.wait(&mut ready, self.timeout()) {
             Err(Errno::EINTR) => 0,
             other => other?,
@@ -165,9 +173,13 @@ impl Engine {
         if is_ready(CHANNEL) {
             self.read_channel()?;
         }
+        if is_ready(WAKER) {
+            self.read_woken()?;
+        }
         self.tick();
         self.start_ready();
         self.streams.process(self.clock.now(), &mut self.runner);
+        self.tell_ready()?;
         self.flow()
     }
 
@@ -179,6 +191,7 @@ impl Engine {
             self.streams.deadline(),
             self.stopping.until(),
             crate::log::behind().then(|| self.clock.now() + crate::log::RETRY),
+            self.catch_up.deadline(),
         ];
         let Some(next) = deadlines.into_iter().flatten().min() else {
             return EpollTimeout::NONE;
@@ -228,12 +241,25 @@ impl Engine {
         }
     }
 
-    fn event(&mut self, line: LineId, event: Rc<Event>, now: Moment) {
+    /// What other threads have found: polled changes, and the past.
+    fn read_woken(&mut self) -> io::Result<()> {
+        let mut reports = std::mem::take(&mut self.reports);
+        self.source.woken(self.clock.now(), &mut reports);
+        self.take_reports(&mut reports);
+        self.reports = reports;
+        self.hear_keeper()
+    }
+
+    pub(super) fn event(&mut self, line: LineId, event: Rc<Event>, now: Moment) {
         if line == TABLE {
             self.reload_followed();
             return;
         }
+        if self.catch_up.hears(line, &event, now) {
+            return;
+        }
         if self.lines.wants(line, &event) {
+            self.catch_up.told(line, &event);
             self.status.events += 1;
             self.hand_on(line, event, now);
         }
@@ -318,6 +344,7 @@ impl Engine {
         if self.runner.deadline().is_some_and(|at| at <= now) {
             self.runner.tick(now);
         }
+        self.tick_catch_up(now);
     }
 
     pub(super) fn start_ready(&mut self) {

@@ -100,6 +100,7 @@ fn settings(options: &ForegroundOptions) -> Settings {
         max_jobs: options.max_jobs,
         stop_grace: 2,
         stop_kill: true,
+        state: None,
         log: LogChoice::default(),
     }
 }
@@ -118,6 +119,8 @@ impl Engine {
             recursive: false,
             depth: None,
             dotdirs: false,
+            exclude: Vec::new(),
+            poll: None,
         };
         let mut reports = Vec::new();
         self.source.add(request, &mut reports);

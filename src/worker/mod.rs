@@ -9,6 +9,7 @@
 //! [`lines::Lines::wants`]; when it runs is `schedule`'s, how is `run`'s.
 
 mod account;
+mod catchup;
 mod channel;
 mod engine;
 mod environment;

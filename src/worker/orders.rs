@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use super::channel::Incoming;
@@ -13,7 +14,7 @@ use super::saved;
 use crate::control::MAX_TABLE;
 use crate::event::LineId;
 use crate::table::{self, Context, Diagnostic, Mask, Severity};
-use crate::watch::Source;
+use crate::watch::{Coverage, Problem, Report, Source};
 
 /// TERM, then KILL after `kill-after=`, take no longer than this at a stop.
 const KILLING: Duration = Duration::from_secs(10);
@@ -51,8 +52,8 @@ impl Engine {
                 )?;
             }
             ToWorker::Begin => {
-                self.view.ready();
-                self.tell(FromWorker::Ready, None)?;
+                self.beginning = true;
+                self.begin_catching_up()?;
             }
             ToWorker::Resume => self.resume(fd)?,
             ToWorker::Status => self.tell(FromWorker::Status(self.status()), None)?,
@@ -60,6 +61,16 @@ impl Engine {
             ToWorker::Stop => self.stop()?,
         }
         Ok(())
+    }
+
+    /// Says once that all is watched, and the past of catch-up lines told.
+    pub(super) fn tell_ready(&mut self) -> io::Result<()> {
+        if !self.beginning || !self.catch_up.caught_up() {
+            return Ok(());
+        }
+        self.beginning = false;
+        self.view.ready();
+        self.tell(FromWorker::Ready, None)
     }
 
     fn tell(&self, packet: FromWorker, fd: Option<&File>) -> io::Result<()> {
@@ -129,21 +140,36 @@ impl Engine {
         let change = self.lines.replace(name, lines);
         let mut reports = Vec::new();
         for id in change.added.into_iter().chain(self.rearmed(&change.kept)) {
-            let Some(served) = self.lines.get(id) else {
-                continue;
-            };
-            self.scheduler.set_line(id, &served.schedule());
-            if served.line.options.stream {
-                self.streams
-                    .add(id, served, &self.settings, self.clock.now());
-            }
-            self.source.add(served.request(id), &mut reports);
+            self.begin_line(id, &mut reports);
         }
         // Given up last: what old and new lines share stays watched throughout.
         for id in change.removed {
             self.forget(id);
         }
         self.take_reports(&mut reports);
+    }
+
+    /// Everything that serves a line begins; its watches last, so that no event
+    /// finds the rest unprepared.
+    fn begin_line(&mut self, id: LineId, reports: &mut Vec<Report>) {
+        let Some(served) = self.lines.get(id) else {
+            return;
+        };
+        self.scheduler.set_line(id, &served.schedule());
+        if served.line.options.stream {
+            self.streams
+                .add(id, served, &self.settings, self.clock.now());
+        }
+        let request = served.request(id);
+        let path = table::visible(request.path.written.as_bytes());
+        self.source.explain(&request, reports);
+        self.remember(id, reports);
+        self.source.add(request, reports);
+        if self.source.coverage(id) == Some(Coverage::Waiting) {
+            let message = format!("{path} does not exist yet: it is waited for");
+            let serious = false;
+            reports.push(Report::Problem(id, Problem { message, serious }));
+        }
     }
 
     /// Kept lines with IN_ONESHOT: a reload arms them again, as it did in incron.
@@ -163,6 +189,7 @@ impl Engine {
     }
 
     fn forget(&mut self, id: LineId) {
+        self.unremember(id);
         self.source.remove(id);
         self.scheduler.remove_line(id);
         self.streams.remove(id, self.grace(), self.clock.now());
@@ -175,6 +202,7 @@ impl Engine {
         let found = saved::read(File::from(fd), &self.lines)?;
         self.view.resumed(found.events.len(), found.orphans);
         for (line, event) in found.events {
+            self.catch_up.told(line, &event);
             self.lines.resumed(line);
             self.hand_on(line, event, now);
         }
@@ -224,6 +252,8 @@ impl Engine {
     /// Hands over what waits, up to the last event the kernel has for us.
     fn save(&mut self) -> io::Result<()> {
         self.drain_source()?;
+        // Without what still waits: that is saved, and only then not lost.
+        self.write_down();
         let mut waiting = self.scheduler.drain();
         let unread = self.streams.unread();
         waiting.extend(

@@ -1,0 +1,324 @@
+//! state.db: the tables and what is done with them.
+
+use std::collections::HashSet;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, params};
+
+use crate::sys::inotify::Stamp;
+use crate::watch::snapshot::{Entry, Snapshot};
+
+/// `user_version` of the file.
+const VERSION: i32 = 1;
+/// A line that is gone for so long is forgotten.
+const FORGET: Duration = Duration::from_secs(30 * 24 * 3600);
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS watches (
+        id INTEGER PRIMARY KEY,
+        key BLOB NOT NULL,
+        filesystem INTEGER NOT NULL,
+        seen INTEGER NOT NULL,
+        UNIQUE (key, filesystem)
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS entries (
+        watch INTEGER NOT NULL,
+        path BLOB NOT NULL,
+        mode INTEGER NOT NULL,
+        inode INTEGER NOT NULL,
+        born INTEGER NOT NULL,
+        changed INTEGER NOT NULL,
+        modified INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        user INTEGER NOT NULL,
+        grp INTEGER NOT NULL,
+        links INTEGER NOT NULL,
+        owed INTEGER NOT NULL,
+        PRIMARY KEY (watch, path)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// What is wrong with state.db.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It is not a database any more.
+    #[error("{0} is damaged")]
+    Damaged(PathBuf),
+    /// A later version of this program made it.
+    #[error("{0} was made by a later version of incron: remove it, or go back to that version")]
+    Newer(PathBuf),
+    /// Any other failure: no space, no permission, in use.
+    #[error("{path}: {error}")]
+    Failed {
+        /// Which file.
+        path: PathBuf,
+        /// What SQLite says.
+        error: String,
+    },
+}
+
+/// An open state.db.
+pub struct Store {
+    path: PathBuf,
+    db: Connection,
+}
+
+/// What is to be written down of one path.
+pub enum Change<'a> {
+    /// A directory and all it held are under another path.
+    Renamed(&'a [u8], &'a [u8]),
+    /// What it held went away with it.
+    Emptied(&'a [u8]),
+    /// It is not there.
+    Gone(&'a [u8]),
+    /// It is as this; None: it owes a close if it did.
+    Is(&'a [u8], Entry, Option<bool>),
+}
+
+impl Store {
+    /// Opens the file, or makes it: for its owner only.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let failed = |error: &dyn std::fmt::Display| StoreError::Failed {
+            path: path.to_owned(),
+            error: error.to_string(),
+        };
+        // SQLite gives what it makes beside it the same mode.
+        let made = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+        made.map_err(|error| failed(&error))?;
+        let db = Connection::open(path).map_err(|error| failed(&error))?;
+        let store = Self { path: path.to_owned(), db };
+        store.prepare().map_err(|error| store.wrong(&error))?;
+        let version: i32 = store.ask("PRAGMA user_version")?;
+        if version > VERSION {
+            return Err(StoreError::Newer(store.path));
+        }
+        let made = store.db.execute_batch(SCHEMA);
+        made.map_err(|error| store.wrong(&error))?;
+        let set = store.db.pragma_update(None, "user_version", VERSION);
+        set.map_err(|error| store.wrong(&error))?;
+        Ok(store)
+    }
+
+    fn prepare(&self) -> rusqlite::Result<()> {
+        // An earlier worker may still give its commands their time.
+        self.db.busy_timeout(Duration::from_secs(30))?;
+        // One process only: no shared memory beside the file.
+        self.db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        self.db.pragma_update(None, "journal_mode", "WAL")?;
+        // The last transactions may be missing after a power cut; what they held
+        // is then reported again.
+        self.db.pragma_update(None, "synchronous", "NORMAL")
+    }
+
+    fn ask(&self, sql: &str) -> Result<i32, StoreError> {
+        self.db.query_row(sql, [], |row| row.get(0)).map_err(|error| self.wrong(&error))
+    }
+
+    fn wrong(&self, error: &rusqlite::Error) -> StoreError {
+        let path = self.path.clone();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged(path),
+            _ => StoreError::Failed { path, error: error.to_string() },
+        }
+    }
+
+    /// The row of a watch, and whether there is one of the same key on another
+    /// file system. It counts as seen today.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn find(&self, key: &[u8], filesystem: i64) -> Result<(Option<i64>, bool), StoreError> {
+        let find = || {
+            let sql = "UPDATE watches SET seen = ?3 WHERE key = ?1 AND filesystem = ?2 RETURNING id";
+            let row = self.db.query_row(sql, params![key, filesystem, today()], |row| row.get(0));
+            let other = "SELECT EXISTS (SELECT 1 FROM watches WHERE key = ?1 AND filesystem <> ?2)";
+            let other = self.db.query_row(other, params![key, filesystem], |row| row.get(0))?;
+            Ok((row.optional()?, other))
+        };
+        find().map_err(|error| self.wrong(&error))
+    }
+
+    /// All that a watch held.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn load(&self, watch: i64) -> Result<Snapshot, StoreError> {
+        let load = || {
+            let mut all = self.db.prepare_cached("SELECT * FROM entries WHERE watch = ?1")?;
+            let rows = all.query_map([watch], entry)?;
+            rows.collect::<rusqlite::Result<Snapshot>>()
+        };
+        load().map_err(|error| self.wrong(&error))
+    }
+
+    /// Writes down a watch that is new, but for some of its paths; its row.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn remember(
+        &mut self,
+        key: &[u8],
+        filesystem: i64,
+        snapshot: &Snapshot,
+        except: &HashSet<Box<[u8]>>,
+    ) -> Result<i64, StoreError> {
+        let path = &self.path;
+        let db = &mut self.db;
+        let remember = |db: &mut Connection| {
+            let all = db.transaction()?;
+            let sql = "INSERT INTO watches (key, filesystem, seen) VALUES (?1, ?2, ?3) RETURNING id";
+            let watch = all.query_row(sql, params![key, filesystem, today()], |row| row.get(0))?;
+            all.execute("DELETE FROM entries WHERE watch = ?1", [watch])?;
+            for (path, entry) in snapshot.iter().filter(|(path, _)| !except.contains(*path)) {
+                put(&all, watch, path, entry, Some(false))?;
+            }
+            all.commit()?;
+            Ok(watch)
+        };
+        let result = remember(db);
+        let _ = path;
+        result.map_err(|error| self.wrong(&error))
+    }
+
+    /// Writes down changes, all or none.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn commit(&mut self, changes: &[(i64, Change<'_>)]) -> Result<(), StoreError> {
+        let commit = |db: &mut Connection| {
+            let all = db.transaction()?;
+            for (watch, change) in changes {
+                apply(&all, *watch, change)?;
+            }
+            all.commit()
+        };
+        let result = commit(&mut self.db);
+        result.map_err(|error| self.wrong(&error))
+    }
+
+    /// Forgets what nobody has asked for in a month, but for `claimed`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn forget_old(&mut self, claimed: &[i64]) -> Result<(), StoreError> {
+        let oldest = today().saturating_sub(FORGET.as_secs() as i64);
+        let forget = |db: &mut Connection| {
+            let all = db.transaction()?;
+            let old: Vec<i64> = {
+                let mut old = all.prepare("SELECT id FROM watches WHERE seen < ?1")?;
+                let rows = old.query_map([oldest], |row| row.get(0))?;
+                rows.collect::<rusqlite::Result<_>>()?
+            };
+            for watch in old.iter().filter(|watch| !claimed.contains(watch)) {
+                all.execute("DELETE FROM entries WHERE watch = ?1", [watch])?;
+                all.execute("DELETE FROM watches WHERE id = ?1", [watch])?;
+            }
+            all.commit()
+        };
+        let result = forget(&mut self.db);
+        result.map_err(|error| self.wrong(&error))
+    }
+}
+
+/// Renames a damaged file and what belongs to it; the new name.
+///
+/// # Errors
+/// As rename(2).
+pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let aside = with_end(path, ".damaged");
+    std::fs::rename(path, &aside)?;
+    for end in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(with_end(path, end));
+    }
+    Ok(aside)
+}
+
+fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+fn apply(all: &Transaction<'_>, watch: i64, change: &Change<'_>) -> rusqlite::Result<()> {
+    // All paths below `dir` are between `dir/` and `dir0`.
+    let below = |dir: &[u8]| ([dir, b"/"].concat(), [dir, b"0"].concat());
+    match change {
+        Change::Renamed(from, to) => {
+            let ((first, end), (to, _)) = (below(from), below(to));
+            let (_, to_end) = below(to.strip_suffix(b"/").unwrap_or(&to));
+            let sql = "DELETE FROM entries WHERE watch = ?1 AND path >= ?2 AND path < ?3";
+            all.prepare_cached(sql)?.execute(params![watch, to, to_end])?;
+            let sql = "UPDATE entries SET path = CAST(?4 || substr(path, ?5) AS BLOB)
+                       WHERE watch = ?1 AND path >= ?2 AND path < ?3";
+            let after = first.len() as i64 + 1;
+            all.prepare_cached(sql)?.execute(params![watch, first, end, to, after])?;
+        }
+        Change::Emptied(dir) => {
+            let (first, end) = below(dir);
+            let sql = "DELETE FROM entries WHERE watch = ?1 AND path >= ?2 AND path < ?3";
+            all.prepare_cached(sql)?.execute(params![watch, first, end])?;
+        }
+        Change::Gone(path) => {
+            let sql = "DELETE FROM entries WHERE watch = ?1 AND path = ?2";
+            all.prepare_cached(sql)?.execute(params![watch, path])?;
+        }
+        Change::Is(path, entry, owed) => put(all, watch, path, entry, *owed)?,
+    }
+    Ok(())
+}
+
+fn put(
+    all: &Transaction<'_>,
+    watch: i64,
+    path: &[u8],
+    entry: &Entry,
+    owed: Option<bool>,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ifnull(?12, 0))
+        ON CONFLICT DO UPDATE SET mode = ?3, inode = ?4, born = ?5, changed = ?6, modified = ?7,
+        size = ?8, user = ?9, grp = ?10, links = ?11, owed = ifnull(?12, owed)";
+    all.prepare_cached(sql)?.execute(params![
+        watch,
+        path,
+        entry.mode,
+        entry.inode as i64, // the same 64 bits
+        entry.born.0,
+        entry.changed.0,
+        entry.modified.0,
+        entry.size as i64,
+        entry.owner.0,
+        entry.owner.1,
+        entry.links,
+        owed,
+    ])?;
+    Ok(())
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<(Box<[u8]>, Entry)> {
+    let path: Vec<u8> = row.get(1)?;
+    let entry = Entry {
+        mode: row.get(2)?,
+        inode: row.get::<_, i64>(3)? as u64,
+        born: Stamp(row.get(4)?),
+        changed: Stamp(row.get(5)?),
+        modified: Stamp(row.get(6)?),
+        size: row.get::<_, i64>(7)? as u64,
+        owner: (row.get(8)?, row.get(9)?),
+        links: row.get(10)?,
+        owed: row.get(11)?,
+    };
+    Ok((path.into(), entry))
+}
+
+/// Seconds since 1970.
+fn today() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,448 @@
+//! `catch-up=`: lines that are told, too, what happened while nothing served
+//! them. What must hold stands in `state`; this is the loop's part of it.
+//!
+//! Beside each such line the sources serve a line of our own that asks for every
+//! change of the same path: what the line asked for is only a part of what the
+//! state must follow.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::engine::Engine;
+use crate::event::{Event, LineId, Origin};
+use crate::state::{Job, Keeper, Mark, Marks, Reply, WatchId, key};
+use crate::sys::inotify::Stamp;
+use crate::table::{Filter, Mask};
+use crate::time::Moment;
+use crate::watch::compare::{Difference, What};
+use crate::watch::differences::{self, ARRIVAL, PARTING};
+use crate::watch::snapshot::{Spec, parent};
+use crate::watch::{Report, Request, Source, Waker};
+
+/// Our own lines have numbers from here on.
+const OWN: u32 = 1 << 31;
+/// Every change of what the state holds.
+const CHANGES: Mask = Mask(
+    Mask::CREATE.0
+        | Mask::DELETE.0
+        | Mask::MOVE.0
+        | Mask::MODIFY.0
+        | Mask::CLOSE_WRITE.0
+        | Mask::ATTRIB.0,
+);
+/// What was touched is written down this often.
+const EVERY: Duration = Duration::from_secs(1);
+/// Where all of it still waits for its command, at last this seldom.
+const SELDOM: Duration = Duration::from_secs(60);
+/// The thread is waited for no longer, at a stop or an edit of a table.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One remembered path and the lines on it.
+struct Watched {
+    spec: Arc<Spec>,
+    key: Vec<u8>,
+    lines: Vec<LineId>,
+    /// Its past has been told.
+    caught_up: bool,
+    marks: Marks,
+}
+
+/// All of a worker.
+#[derive(Default)]
+pub(super) struct CatchUp {
+    path: Option<PathBuf>,
+    keeper: Option<Keeper>,
+    watches: HashMap<WatchId, Watched>,
+    last: u32,
+    /// What lines on a path whose past is not told yet were told of its present.
+    told: HashMap<LineId, HashMap<Box<[u8]>, Mask>>,
+    /// What the thread is at.
+    flight: Option<HashMap<WatchId, Marks>>,
+    next: Option<Moment>,
+    pause: Duration,
+    /// All tables are loaded and saved work is taken up.
+    begun: bool,
+    early: Vec<Reply>,
+}
+
+impl CatchUp {
+    /// With its file; None: nothing is remembered here.
+    pub fn new(path: Option<PathBuf>) -> Self {
+        Self { path, pause: EVERY, ..Self::default() }
+    }
+
+    /// When something is to be written down.
+    pub fn deadline(&self) -> Option<Moment> {
+        self.next
+    }
+
+    /// The past of every line has been told.
+    pub fn caught_up(&self) -> bool {
+        self.watches.values().all(|watched| watched.caught_up)
+    }
+
+    /// True for an event of one of our own lines: it is nobody else's.
+    pub fn hears(&mut self, line: LineId, event: &Event, now: Moment) -> bool {
+        if line.0 & OWN == 0 {
+            return false;
+        }
+        if let Some(watched) = self.watches.get_mut(&WatchId(line.0 & !OWN)) {
+            watched.marks.event(&watched.spec, event);
+            self.wake_up(now);
+        }
+        true
+    }
+
+    /// A line is told of an event: not again from the past.
+    pub fn told(&mut self, line: LineId, event: &Event) {
+        if self.told.is_empty() {
+            return;
+        }
+        if let Some(told) = self.told.get_mut(&line) {
+            let known = told.entry(event.target().as_bytes().into()).or_default();
+            *known |= event.mask;
+        }
+    }
+
+    fn wake_up(&mut self, now: Moment) {
+        if self.flight.is_none() && self.next.is_none() {
+            self.next = Some(now + EVERY);
+        }
+    }
+
+    fn open(&mut self, waker: &Waker) {
+        if let (None, Some(path)) = (&self.keeper, &self.path) {
+            match Keeper::start(path.clone(), waker.clone()) {
+                Ok(keeper) => self.keeper = Some(keeper),
+                Err(error) => log::error!("catch-up= has no effect: no thread for it: {error}"),
+            }
+        }
+    }
+
+    fn ask(&self, job: Job) {
+        if let Some(keeper) = &self.keeper {
+            keeper.ask(job);
+        }
+    }
+
+    fn end(&mut self, id: WatchId) {
+        self.watches.remove(&id);
+        self.ask(Job::End(id));
+        if let Some(flight) = &mut self.flight {
+            flight.remove(&id);
+        }
+    }
+}
+
+fn own(id: WatchId) -> LineId {
+    LineId(id.0 | OWN)
+}
+
+impl Engine {
+    /// Remembers what a line's path holds from here on, and asks what happened to
+    /// it before. Comes just before the line itself is watched.
+    pub(super) fn remember(&mut self, line: LineId, reports: &mut Vec<Report>) {
+        let Some(served) = self.lines.get(line).filter(|served| served.line.options.catch_up) else {
+            return;
+        };
+        let request = served.request(line);
+        let spec = Spec::new(&request, Filter::excluding(&request.exclude));
+        let key = key(&spec, &served.line.options.exclude);
+        self.catch_up.open(self.source.waker());
+        if self.catch_up.keeper.is_none() {
+            if self.catch_up.path.is_none() {
+                self.view.notice(served, "catch-up= has no effect: nothing is remembered here");
+            }
+            return;
+        }
+        let known = self.catch_up.watches.iter_mut().find(|(_, watched)| watched.key == key);
+        if let Some((_, watched)) = known {
+            watched.lines.push(line);
+            if !watched.caught_up {
+                self.catch_up.told.entry(line).or_default();
+            }
+            return;
+        }
+        self.catch_up.last += 1;
+        let id = WatchId(self.catch_up.last);
+        let spec = Arc::new(spec);
+        let flags = request.mask & (Mask::DONT_FOLLOW | Mask::ONLYDIR | Mask::EXCL_UNLINK);
+        let request = Request { line: own(id), mask: CHANGES | flags, ..request };
+        // Watched first: what happens from here on is heard of.
+        self.source.add(request, reports);
+        self.catch_up.told.entry(line).or_default();
+        self.catch_up.watches.insert(
+            id,
+            Watched {
+                spec: Arc::clone(&spec),
+                key: key.clone(),
+                lines: vec![line],
+                caught_up: false,
+                marks: Marks::default(),
+            },
+        );
+        self.catch_up.ask(Job::Begin { id, key, spec });
+    }
+
+    /// A line goes.
+    pub(super) fn unremember(&mut self, line: LineId) {
+        let on = |watched: &Watched| watched.lines.contains(&line);
+        let id = self.catch_up.watches.iter().find(|(_, watched)| on(watched)).map(|(id, _)| *id);
+        let Some(id) = id else { return };
+        self.catch_up.told.remove(&line);
+        let last = self.catch_up.watches.get(&id).is_some_and(|watched| watched.lines.len() == 1);
+        if last {
+            // Its table may come back under another name, with the next order.
+            self.write_down();
+            self.source.remove(own(id));
+            self.catch_up.end(id);
+        } else if let Some(watched) = self.catch_up.watches.get_mut(&id) {
+            watched.lines.retain(|other| *other != line);
+        }
+    }
+
+    /// All tables are loaded, and saved work is taken up: the past may be told.
+    pub(super) fn begin_catching_up(&mut self) -> io::Result<()> {
+        self.catch_up.begun = true;
+        self.catch_up.ask(Job::Loaded);
+        for reply in std::mem::take(&mut self.catch_up.early) {
+            self.hear(reply)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what the thread has to say.
+    pub(super) fn hear_keeper(&mut self) -> io::Result<()> {
+        while let Some(reply) = self.catch_up.keeper.as_ref().and_then(Keeper::reply) {
+            self.hear(reply)?;
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, reply: Reply) -> io::Result<()> {
+        match reply {
+            reply @ Reply::Compared { .. } if !self.catch_up.begun => self.catch_up.early.push(reply),
+            Reply::Compared { id, found, at } => {
+                // All that the look could have seen is heard of now.
+                self.drain_source()?;
+                match found {
+                    Some(found) => self.tell_past(id, &found, at),
+                    None => {
+                        let mut except = self.waiting(id);
+                        if let Some(watched) = self.catch_up.watches.get(&id) {
+                            except.extend(watched.marks.paths.keys().cloned());
+                        }
+                        self.catch_up.ask(Job::Remember(id, except));
+                    }
+                }
+            }
+            Reply::Remembered(id, again) => {
+                let again = again.into_iter().map(|path| (id, path, Mark::default()));
+                self.put_back(again.collect());
+                self.past_told(id);
+            }
+            Reply::Looked => self.commit()?,
+            Reply::Committed(again) => {
+                self.catch_up.flight = None;
+                self.put_back(again);
+                let now = self.clock.now();
+                if self.catch_up.watches.values().any(|watched| !watched.marks.is_empty()) {
+                    self.catch_up.wake_up(now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn put_back(&mut self, again: Vec<(WatchId, Box<[u8]>, Mark)>) {
+        let now = self.clock.now();
+        for (id, path, mark) in again {
+            if let Some(watched) = self.catch_up.watches.get_mut(&id) {
+                watched.marks.put_back(path, mark);
+                self.catch_up.wake_up(now);
+            }
+        }
+    }
+
+    /// The lines on a path are told what happened to it.
+    fn tell_past(&mut self, id: WatchId, found: &[Difference], at: Stamp) {
+        let Some(watched) = self.catch_up.watches.get_mut(&id) else { return };
+        let (spec, lines) = (Arc::clone(&watched.spec), watched.lines.clone());
+        for difference in found {
+            watched.marks.difference(difference);
+        }
+        let now = self.clock.now();
+        if !found.is_empty() {
+            self.catch_up.wake_up(now);
+        }
+        let mut events: Vec<Rc<Event>> = Vec::new();
+        for line in lines {
+            let told = self.catch_up.told.remove(&line).unwrap_or_default();
+            let Some(asked) = self.lines.get(line).map(|served| served.line.mask) else { continue };
+            for difference in found {
+                let left = left(asked, difference, &spec, &told, at);
+                differences::events(&spec, difference, asked, left, Origin::Offline, &mut events);
+            }
+            for event in events.drain(..) {
+                self.event(line, event, now);
+            }
+        }
+        self.past_told(id);
+    }
+
+    fn past_told(&mut self, id: WatchId) {
+        let Some(watched) = self.catch_up.watches.get_mut(&id) else { return };
+        watched.caught_up = true;
+        for line in &watched.lines {
+            self.catch_up.told.remove(line);
+        }
+    }
+
+    /// Paths of which an event still waits for its command.
+    fn waiting(&self, id: WatchId) -> HashSet<Box<[u8]>> {
+        let mut all = HashSet::new();
+        let Some(watched) = self.catch_up.watches.get(&id) else { return all };
+        for line in &watched.lines {
+            self.scheduler.each_waiting(*line, &mut |event| {
+                let old = event.old_path.as_ref().map(|path| path.as_os_str().to_owned());
+                for path in old.into_iter().chain([event.target()]) {
+                    all.extend(watched.spec.relative(path.as_bytes()).map(Box::from));
+                }
+            });
+        }
+        all
+    }
+
+    /// Has the touched paths looked at. False: there is nothing to look at.
+    fn look(&mut self) -> bool {
+        self.catch_up.next = None;
+        if self.catch_up.flight.is_some() {
+            return false;
+        }
+        let ids: Vec<WatchId> = self.catch_up.watches.keys().copied().collect();
+        let mut flight = HashMap::new();
+        let mut held = false;
+        for id in ids {
+            let touched = |watched: &&Watched| watched.caught_up && !watched.marks.is_empty();
+            if self.catch_up.watches.get(&id).filter(touched).is_none() {
+                continue;
+            }
+            let waiting = self.waiting(id);
+            let Some(watched) = self.catch_up.watches.get_mut(&id) else { continue };
+            let marks = watched.marks.take(|path| waiting.contains(path));
+            held |= !watched.marks.is_empty();
+            if !marks.is_empty() {
+                flight.insert(id, marks);
+            }
+        }
+        if flight.is_empty() {
+            if held {
+                self.catch_up.next = Some(self.clock.now() + self.catch_up.pause);
+                self.catch_up.pause = (self.catch_up.pause * 2).min(SELDOM);
+            }
+            return false;
+        }
+        self.catch_up.pause = EVERY;
+        let job = flight.iter().map(|(id, marks)| (*id, marks.clone())).collect();
+        self.catch_up.flight = Some(flight);
+        self.catch_up.ask(Job::Look(job));
+        true
+    }
+
+    /// The touched paths were looked at: what is not known to be told to its end
+    /// by now is not written down.
+    fn commit(&mut self) -> io::Result<()> {
+        self.drain_source()?;
+        let flight = self.catch_up.flight.take().unwrap_or_default();
+        let mut except = HashMap::new();
+        for (id, marks) in &flight {
+            let mut held = self.waiting(*id);
+            if let Some(watched) = self.catch_up.watches.get_mut(id) {
+                held.extend(watched.marks.paths.keys().cloned());
+                held.retain(|path| marks.paths.contains_key(path));
+                for path in &held {
+                    watched.marks.put_back(path.clone(), marks.paths.get(path).copied().unwrap_or_default());
+                }
+            }
+            except.insert(*id, held);
+        }
+        self.catch_up.flight = Some(flight);
+        self.catch_up.ask(Job::Commit(except));
+        Ok(())
+    }
+
+    /// Does what was waiting for `deadline`.
+    pub(super) fn tick_catch_up(&mut self, now: Moment) {
+        if self.catch_up.next.is_some_and(|at| at <= now) {
+            self.look();
+        }
+    }
+
+    /// Writes down all that can be, and waits until it is: at a stop, and when a
+    /// line goes. What takes too long is told again at the next start.
+    pub(super) fn write_down(&mut self) {
+        // A second time for what changed in the tick of the first look.
+        for _ in 0..2 {
+            if self.catch_up.flight.is_none() && !self.look() {
+                return;
+            }
+            let until = self.clock.now() + PATIENCE;
+            while self.catch_up.flight.is_some() {
+                let rest = until - self.clock.now();
+                let Some(keeper) = &self.catch_up.keeper else { return };
+                let Some(reply) = keeper.wait(rest) else { return };
+                if self.hear(reply).is_err() {
+                    return;
+                }
+            }
+            // A tick of the clock that stamps files lasts 10 ms at most (HZ=100).
+            std::thread::sleep(Duration::from_millis(11));
+        }
+    }
+}
+
+/// The bits of `difference` that a line is told, without what it heard of by
+/// itself, and without what it will hear: a file made, or written to, after the
+/// line was watched is its sources' to tell.
+fn left(
+    asked: Mask,
+    difference: &Difference,
+    spec: &Spec,
+    told: &HashMap<Box<[u8]>, Mask>,
+    at: Stamp,
+) -> Mask {
+    let due = differences::due(asked, difference, spec.is_root(&difference.path));
+    let entry = &difference.entry;
+    if difference.what == What::Made && entry.born > at {
+        return Mask(0);
+    }
+    let known = |path: &[u8]| told.get(spec.absolute(path).as_bytes()).copied().unwrap_or_default();
+    let of_path = known(&difference.path);
+    let mut heard = of_path & Mask::ALL_EVENTS;
+    if of_path.intersects(ARRIVAL) {
+        heard |= ARRIVAL;
+    }
+    if difference.what == What::Gone {
+        let mut above = parent(&difference.path);
+        while let Some(dir) = above.filter(|_| !heard.intersects(PARTING)) {
+            heard |= known(dir) & PARTING;
+            above = parent(dir);
+        }
+        if heard.intersects(PARTING) {
+            return Mask(0);
+        }
+    }
+    let written_since = entry.modified > at && entry.changed > at && entry.modified <= entry.changed;
+    if written_since && matches!(difference.what, What::Written | What::Made | What::Closed) {
+        heard |= Mask::MODIFY | Mask::CLOSE_WRITE;
+    }
+    if heard.intersects(Mask::CLOSE_WRITE) {
+        heard |= Mask::COMPLETE;
+    }
+    due & !heard
+}
