@@ -533,3 +533,27 @@ fn tables_of_rubbish_lose_only_themselves_and_are_named() {
         "none of the refused ran"
     );
 }
+
+#[test]
+fn a_file_system_mounted_over_the_path_is_served_and_so_is_what_was_below() {
+    if !common::is_root() {
+        return eprintln!("left out: only root mounts");
+    }
+    let prefix = Prefix::new();
+    let w = prefix.watched();
+    prefix.table("t", "@W IN_CREATE,type=file echo $# >> @O/seen");
+    let daemon = prefix.start();
+    touch(w.join("below"));
+    prefix.lines("seen", 1);
+    sh(&format!("mount -t tmpfs none {}", w.display()));
+    daemon.wait_watching(&w);
+    touch(w.join("above"));
+    prefix.wait("the file above", || prefix.out("seen").contains("above"));
+    sh(&format!("umount {}", w.display()));
+    daemon.wait_watching(&w);
+    touch(w.join("again"));
+    // What was made in the very tick of the mount may be told once more.
+    prefix.wait("the file made after", || {
+        prefix.out("seen").contains("again")
+    });
+}

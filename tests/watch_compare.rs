@@ -24,7 +24,8 @@ fn op() -> impl Strategy<Value = Op> {
         (any::<u8>(), 0..6u8).prop_map(|(dir, name)| Op::Dir(dir, name)),
         any::<u8>().prop_map(Op::Write),
         any::<u8>().prop_map(Op::Chmod),
-        (any::<u8>(), any::<u8>(), 0..6u8).prop_map(|(from, dir, name)| Op::Rename(from, dir, name)),
+        (any::<u8>(), any::<u8>(), 0..6u8)
+            .prop_map(|(from, dir, name)| Op::Rename(from, dir, name)),
         any::<u8>().prop_map(Op::Remove),
     ]
 }
@@ -37,7 +38,10 @@ struct Model {
 
 impl Model {
     fn new() -> Self {
-        let mut model = Self { tree: Snapshot::new(), clock: 1 };
+        let mut model = Self {
+            tree: Snapshot::new(),
+            clock: 1,
+        };
         model.make(b"", libc::S_IFDIR);
         model
     }
@@ -58,7 +62,11 @@ impl Model {
     }
 
     fn pick(&self, number: u8, wanted: impl Fn(&[u8], &Entry) -> bool) -> Option<Box<[u8]>> {
-        let all: Vec<_> = self.tree.iter().filter(|(path, entry)| wanted(path, entry)).collect();
+        let all: Vec<_> = self
+            .tree
+            .iter()
+            .filter(|(path, entry)| wanted(path, entry))
+            .collect();
         let at = usize::from(number).checked_rem(all.len())?;
         Some(all[at].0.clone())
     }
@@ -69,7 +77,11 @@ impl Model {
 
     fn below(&self, dir: &[u8]) -> Vec<Box<[u8]>> {
         let inside = |path: &[u8]| path == dir || path.starts_with(&[dir, b"/"].concat());
-        self.tree.keys().filter(|path| inside(path)).cloned().collect()
+        self.tree
+            .keys()
+            .filter(|path| inside(path))
+            .cloned()
+            .collect()
     }
 
     fn does(&mut self, op: &Op) {
@@ -78,7 +90,11 @@ impl Model {
         match op {
             Op::File(dir, name) | Op::Dir(dir, name) => {
                 let path = join(&self.dir(*dir), &[b'a' + name]);
-                let kind = if matches!(op, Op::File(..)) { libc::S_IFREG } else { libc::S_IFDIR };
+                let kind = if matches!(op, Op::File(..)) {
+                    libc::S_IFREG
+                } else {
+                    libc::S_IFDIR
+                };
                 if !self.tree.contains_key(&path) {
                     self.make(&path, kind);
                 }
@@ -107,7 +123,9 @@ impl Model {
     }
 
     fn rename(&mut self, from: u8, dir: u8, name: u8) {
-        let Some(from) = self.pick(from, |path, _| !path.is_empty()) else { return };
+        let Some(from) = self.pick(from, |path, _| !path.is_empty()) else {
+            return;
+        };
         let to = join(&self.dir(dir), &[b'a' + name]);
         let inside = self.below(&from);
         let fits = match (self.tree[&from].is_dir(), self.tree.get(&to)) {
@@ -115,7 +133,12 @@ impl Model {
             (true, Some(_)) => false,
             (_, None) => true,
         };
-        if !fits || inside.contains(&to) || inside.iter().any(|path| to.starts_with(&[&**path, b"/"].concat())) {
+        if !fits
+            || inside.contains(&to)
+            || inside
+                .iter()
+                .any(|path| to.starts_with(&[&**path, b"/"].concat()))
+        {
             return;
         }
         for path in inside {
@@ -123,7 +146,8 @@ impl Model {
             if path == from {
                 entry.changed = Stamp(self.clock);
             }
-            self.tree.insert([&to, &path[from.len()..]].concat().into(), entry);
+            self.tree
+                .insert([&to, &path[from.len()..]].concat().into(), entry);
         }
     }
 }
@@ -131,11 +155,17 @@ impl Model {
 fn check(old: &Snapshot, new: &Snapshot) {
     let found = compare(old, new);
     let place = |tree: &Snapshot| -> BTreeMap<u64, Box<[u8]>> {
-        tree.iter().map(|(path, entry)| (entry.inode, path.clone())).collect()
+        tree.iter()
+            .map(|(path, entry)| (entry.inode, path.clone()))
+            .collect()
     };
     let (was, is) = (place(old), place(new));
     let of = |what: What| -> BTreeSet<&[u8]> {
-        found.iter().filter(|found| found.what == what).map(|found| &*found.path).collect()
+        found
+            .iter()
+            .filter(|found| found.what == what)
+            .map(|found| &*found.path)
+            .collect()
     };
     let (made, replaced, gone) = (of(What::Made), of(What::Replaced), of(What::Gone));
     let (written, attributes) = (of(What::Written), of(What::Attributes));
@@ -146,16 +176,30 @@ fn check(old: &Snapshot, new: &Snapshot) {
         .collect();
     for (path, entry) in new {
         let Some(before) = was.get(&entry.inode) else {
-            assert!(made.contains(&**path) != replaced.contains(&**path), "new: {path:?}");
+            assert!(
+                made.contains(&**path) != replaced.contains(&**path),
+                "new: {path:?}"
+            );
             continue;
         };
-        assert!(!made.contains(&**path) && !replaced.contains(&**path), "not new: {path:?}");
+        assert!(
+            !made.contains(&**path) && !replaced.contains(&**path),
+            "not new: {path:?}"
+        );
         let name = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next().unwrap().to_vec();
         let parents = |tree: &Snapshot, path: &[u8]| parent(path).map(|dir| tree[dir].inode);
         let along = name(path) == name(before) && parents(new, path) == parents(old, before);
-        assert_eq!(moved.get(&**path).copied(), (!along && before != path).then_some(&**before), "{path:?}");
+        assert_eq!(
+            moved.get(&**path).copied(),
+            (!along && before != path).then_some(&**before),
+            "{path:?}"
+        );
         let before = &old[before];
-        assert_eq!(written.contains(&**path), before.modified != entry.modified, "{path:?}");
+        assert_eq!(
+            written.contains(&**path),
+            before.modified != entry.modified,
+            "{path:?}"
+        );
         if before.mode != entry.mode {
             assert!(attributes.contains(&**path), "{path:?}");
         }
@@ -167,7 +211,10 @@ fn check(old: &Snapshot, new: &Snapshot) {
             assert!(entry.is_file() && !replaced.is_empty(), "gone: {path:?}");
         }
     }
-    let lost = old.values().filter(|entry| !is.contains_key(&entry.inode)).count();
+    let lost = old
+        .values()
+        .filter(|entry| !is.contains_key(&entry.inode))
+        .count();
     assert_eq!(lost, gone.len() + replaced.len());
 }
 
@@ -188,21 +235,37 @@ proptest! {
 }
 
 fn tree(entries: &[(&str, Entry)]) -> Snapshot {
-    entries.iter().map(|(path, entry)| (path.as_bytes().into(), *entry)).collect()
+    entries
+        .iter()
+        .map(|(path, entry)| (path.as_bytes().into(), *entry))
+        .collect()
 }
 
 fn file(inode: u64) -> Entry {
-    Entry { mode: libc::S_IFREG | 0o644, inode, born: Stamp(inode as i64), links: 1, ..Entry::default() }
+    Entry {
+        mode: libc::S_IFREG | 0o644,
+        inode,
+        born: Stamp(inode as i64),
+        links: 1,
+        ..Entry::default()
+    }
 }
 
 #[test]
 fn a_number_used_again_is_no_rename_where_no_birth_tells() {
-    let unborn = |inode, modified| Entry { born: Stamp(0), modified: Stamp(modified), ..file(inode) };
+    let unborn = |inode, modified| Entry {
+        born: Stamp(0),
+        modified: Stamp(modified),
+        ..file(inode)
+    };
     let what = |old: &Snapshot, new: &Snapshot| -> Vec<What> {
         compare(old, new).iter().map(|found| found.what).collect()
     };
     let old = tree(&[("a", unborn(7, 1))]);
-    assert_eq!(what(&old, &tree(&[("b", unborn(7, 2))])), [What::Gone, What::Made]);
+    assert_eq!(
+        what(&old, &tree(&[("b", unborn(7, 2))])),
+        [What::Gone, What::Made]
+    );
     assert_eq!(what(&old, &tree(&[("b", unborn(7, 1))])), [What::Moved]);
 }
 
@@ -210,22 +273,60 @@ fn a_number_used_again_is_no_rename_where_no_birth_tells() {
 fn numbers_given_anew_are_no_changes() {
     // As FUSE does after a mount: other numbers, the same files.
     let old = tree(&[("a", file(1)), ("b", file(2))]);
-    let new = tree(&[("a", Entry { born: Stamp(1), ..file(21) }), ("b", Entry { born: Stamp(2), ..file(22) })]);
-    assert!(compare(&old, &new).iter().all(|found| found.what == What::Nothing));
+    let new = tree(&[
+        (
+            "a",
+            Entry {
+                born: Stamp(1),
+                ..file(21)
+            },
+        ),
+        (
+            "b",
+            Entry {
+                born: Stamp(2),
+                ..file(22)
+            },
+        ),
+    ]);
+    assert!(
+        compare(&old, &new)
+            .iter()
+            .all(|found| found.what == What::Nothing)
+    );
 }
 
 #[test]
 fn a_close_that_nobody_saw() {
-    let old = tree(&[("a", Entry { owed: true, ..file(1) })]);
+    let old = tree(&[(
+        "a",
+        Entry {
+            owed: true,
+            ..file(1)
+        },
+    )]);
     let found = compare(&old, &tree(&[("a", file(1))]));
-    assert_eq!(found.iter().map(|found| found.what).collect::<Vec<_>>(), [What::Closed]);
+    assert_eq!(
+        found.iter().map(|found| found.what).collect::<Vec<_>>(),
+        [What::Closed]
+    );
 }
 
 #[test]
 fn a_further_name_changes_nothing_of_the_first() {
-    let linked = Entry { links: 2, changed: Stamp(9), ..file(1) };
-    let found = compare(&tree(&[("a", file(1))]), &tree(&[("a", linked), ("b", linked)]));
-    let told: Vec<_> = found.iter().filter(|found| found.what != What::Nothing).collect();
+    let linked = Entry {
+        links: 2,
+        changed: Stamp(9),
+        ..file(1)
+    };
+    let found = compare(
+        &tree(&[("a", file(1))]),
+        &tree(&[("a", linked), ("b", linked)]),
+    );
+    let told: Vec<_> = found
+        .iter()
+        .filter(|found| found.what != What::Nothing)
+        .collect();
     assert_eq!(told.len(), 1);
     assert_eq!((told[0].what, &*told[0].path), (What::Made, &b"b"[..]));
 }

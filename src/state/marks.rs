@@ -48,7 +48,10 @@ impl Mark {
             Close::AsBefore => self.close,
             close => close,
         };
-        Mark { close, left: self.left || later.left }
+        Mark {
+            close,
+            left: self.left || later.left,
+        }
     }
 }
 
@@ -73,7 +76,9 @@ impl Marks {
     /// What an event touches.
     pub fn event(&mut self, spec: &Spec, event: &Event) {
         let target = event.target();
-        let Some(path) = spec.relative(target.as_bytes()) else { return };
+        let Some(path) = spec.relative(target.as_bytes()) else {
+            return;
+        };
         let has = |mask: Mask| event.mask.intersects(mask);
         let dir = has(Mask::ISDIR);
         let close = match () {
@@ -83,8 +88,17 @@ impl Marks {
             () if has(Mask::CREATE) => Close::DueIfNew,
             () => Close::AsBefore,
         };
-        self.put(path, Mark { close, left: dir && has(Mask::MOVED_FROM) });
-        if let Some(old) = event.old_path.as_ref().filter(|_| dir && has(Mask::MOVED_TO))
+        self.put(
+            path,
+            Mark {
+                close,
+                left: dir && has(Mask::MOVED_FROM),
+            },
+        );
+        if let Some(old) = event
+            .old_path
+            .as_ref()
+            .filter(|_| dir && has(Mask::MOVED_TO))
             && let Some(old) = spec.relative(old.as_os_str().as_bytes())
         {
             self.renames.push((old.into(), path.into()));
@@ -94,10 +108,19 @@ impl Marks {
     /// What a difference touches: it is reported as it was found, which was
     /// before what is known by now.
     pub fn difference(&mut self, difference: &Difference) {
-        let mark = Mark { close: Close::Seen, left: false };
+        let mark = Mark {
+            close: Close::Seen,
+            left: false,
+        };
         self.put_back(difference.path.clone(), mark);
         if let Some(old) = &difference.old_path {
-            self.put_back(old.clone(), Mark { left: difference.entry.is_dir(), ..mark });
+            self.put_back(
+                old.clone(),
+                Mark {
+                    left: difference.entry.is_dir(),
+                    ..mark
+                },
+            );
         }
     }
 
@@ -120,6 +143,9 @@ impl Marks {
         let all = std::mem::take(&mut self.paths);
         let (held, paths) = all.into_iter().partition(|(path, _)| waits(path));
         self.paths = held;
-        Marks { paths, renames: std::mem::take(&mut self.renames) }
+        Marks {
+            paths,
+            renames: std::mem::take(&mut self.renames),
+        }
     }
 }

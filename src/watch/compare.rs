@@ -196,24 +196,31 @@ impl Found {
 }
 
 fn differs(was: &Entry, is: &Entry) -> bool {
-    Entry { owed: false, ..*was } != *is
+    Entry {
+        owed: false,
+        ..*was
+    } != *is
 }
 
 /// Where a thing is if it only went along with its directory.
 fn expected(path: &[u8], went: &HashMap<&[u8], Box<[u8]>>) -> Box<[u8]> {
-    let Some(dir) = parent(path) else { return path.into() };
-    let Some(now) = went.get(dir) else { return path.into() };
+    let Some(dir) = parent(path) else {
+        return path.into();
+    };
+    let Some(now) = went.get(dir) else {
+        return path.into();
+    };
     let name = path.get(dir.len()..).unwrap_or_default();
     join(now, name.strip_prefix(b"/").unwrap_or(name))
 }
 
 /// The place of the thing among those that nothing else was found at.
-fn elsewhere(
-    was: &Entry,
-    fresh: &Fresh<'_>,
-    places: &Places<'_>,
-) -> Option<Box<[u8]>> {
+fn elsewhere(was: &Entry, fresh: &Fresh<'_>, places: &Places<'_>) -> Option<Box<[u8]>> {
     let candidates = places.get(&id(was))?;
     let free = |path: &&&[u8]| fresh.get(**path).is_some_and(|is| moved(was, is));
-    candidates.iter().rev().find(free).map(|path| (*path).into())
+    candidates
+        .iter()
+        .rev()
+        .find(free)
+        .map(|path| (*path).into())
 }

@@ -333,7 +333,12 @@ impl Source for Inotify {
     fn mounts_changed(&mut self, now: Moment, out: &mut Vec<Report>) {
         self.retry.now = now;
         // What happened before on a file system that is gone now waits in the queue.
-        while let Ok(true) = self.read(now, out) {}
+        // The queue is bounded, so a writer that never stops does not hold us here.
+        for _ in 0..64 {
+            if !matches!(self.read(now, out), Ok(true)) {
+                break;
+            }
+        }
         self.time = SystemTime::now();
         self.mounts_moved(out);
         self.retry_deferred(out);

@@ -60,6 +60,7 @@ const CHANNEL: u64 = 2;
 const SIGNALS: u64 = 3;
 const STREAMS: u64 = 4;
 const WAKER: u64 = 5;
+const MOUNTS: u64 = 6;
 
 /// The foreground's own table, as a watched path like any other.
 pub(super) const TABLE: LineId = LineId(0);
@@ -111,6 +112,9 @@ impl Engine {
         epoll.add(signals.as_fd(), readable(SIGNALS))?;
         epoll.add(streams.fd(), readable(STREAMS))?;
         epoll.add(source.waker().fd(), readable(WAKER))?;
+        if let Some(mounts) = source.mounts() {
+            epoll.add(mounts, EpollEvent::new(EpollFlags::EPOLLPRI, MOUNTS))?;
+        }
         Ok(Self {
             scheduler: Scheduler::new(settings.max_jobs as usize),
             base_env: environment::inherited(),
@@ -154,7 +158,7 @@ impl Engine {
     /// Waits, handles what is ready, starts what may start.
     pub fn turn(&mut self) -> io::Result<Flow> {
         self.runner.prepare();
-        let mut ready = [EpollEvent::empty(); 6];
+        let mut ready = [EpollEvent::empty(); 7];
         let count = match self.epoll.wait(&mut ready, self.timeout()) {
             Err(Errno::EINTR) => 0,
             other => other?,
@@ -172,6 +176,9 @@ impl Engine {
         }
         if is_ready(CHANNEL) {
             self.read_channel()?;
+        }
+        if is_ready(MOUNTS) {
+            self.report(|source, now, reports| source.mounts_changed(now, reports));
         }
         if is_ready(WAKER) {
             self.read_woken()?;
@@ -202,13 +209,20 @@ impl Engine {
         EpollTimeout::try_from(millis as i32).unwrap_or(EpollTimeout::ZERO)
     }
 
-    fn read_source(&mut self) -> io::Result<()> {
-        let now = self.clock.now();
+    /// Lets the source report, and acts on what it does.
+    fn report<T>(
+        &mut self,
+        ask: impl FnOnce(&mut Sources, Moment, &mut Vec<watch::Report>) -> T,
+    ) -> T {
         let mut reports = std::mem::take(&mut self.reports);
-        let result = self.source.read(now, &mut reports);
+        let answer = ask(&mut self.source, self.clock.now(), &mut reports);
         self.take_reports(&mut reports);
         self.reports = reports;
-        result.map(drop)
+        answer
+    }
+
+    fn read_source(&mut self) -> io::Result<bool> {
+        self.report(|source, now, reports| source.read(now, reports))
     }
 
     /// Reads until the queue is empty, so that nothing which has happened
@@ -216,11 +230,7 @@ impl Engine {
     pub(super) fn drain_source(&mut self) -> io::Result<()> {
         // The queue is bounded, so a writer that never stops cannot hold us here.
         for _ in 0..64 {
-            let mut reports = std::mem::take(&mut self.reports);
-            let result = self.source.read(self.clock.now(), &mut reports);
-            self.take_reports(&mut reports);
-            self.reports = reports;
-            if !result? {
+            if !self.read_source()? {
                 break;
             }
         }
@@ -243,10 +253,7 @@ impl Engine {
 
     /// What other threads have found: polled changes, and the past.
     fn read_woken(&mut self) -> io::Result<()> {
-        let mut reports = std::mem::take(&mut self.reports);
-        self.source.woken(self.clock.now(), &mut reports);
-        self.take_reports(&mut reports);
-        self.reports = reports;
+        self.report(|source, now, reports| source.woken(now, reports));
         self.hear_keeper()
     }
 
@@ -336,10 +343,7 @@ impl Engine {
     fn tick(&mut self) {
         let now = self.clock.now();
         if self.source.deadline().is_some_and(|at| at <= now) {
-            let mut reports = std::mem::take(&mut self.reports);
-            self.source.tick(now, &mut reports);
-            self.take_reports(&mut reports);
-            self.reports = reports;
+            self.report(|source, now, reports| source.tick(now, reports));
         }
         if self.runner.deadline().is_some_and(|at| at <= now) {
             self.runner.tick(now);

@@ -196,7 +196,10 @@ impl StreamLines {
 
     /// Whether an event of the line, or of one that shares its process, waits.
     pub fn waits(&self, line: LineId) -> bool {
-        let counts = self.by_line.get(&line).and_then(|id| self.streams.counts(*id));
+        let counts = self
+            .by_line
+            .get(&line)
+            .and_then(|id| self.streams.counts(*id));
         counts.is_some_and(|(_, waiting)| waiting > 0)
     }
 
