@@ -25,7 +25,11 @@ struct Case<'a> {
 
 impl Case<'_> {
     fn run(&self) {
-        for program in programs() {
+        self.run_on(&programs());
+    }
+
+    fn run_on(&self, programs: &[&str]) {
+        for program in programs {
             eprintln!("on {program}");
             let prefix = Prefix::new();
             (self.before)(&prefix.watched());
@@ -113,6 +117,8 @@ fn tabs_separate_fields() {
     .run();
 }
 
+/// Not on Debian's incron: its build takes a comment for the path `#`, and walks
+/// the whole file system for it.
 #[test]
 fn comments_and_blank_lines() {
     Case {
@@ -121,7 +127,7 @@ fn comments_and_blank_lines() {
         act: |w| touch(w.join("a")),
         expect: &["<a>"],
     }
-    .run();
+    .run_on(&[INCROND]);
 }
 
 #[test]

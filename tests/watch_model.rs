@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use incron::event::Event;
 use incron::table::Mask;
@@ -149,6 +150,9 @@ struct Model {
     dir_paths: HashMap<u64, BTreeSet<String>>,
     /// Inodes that went since the last check; their numbers are used again.
     dead: BTreeSet<u64>,
+    /// Inodes that were visible at any time since the last check: what goes out of
+    /// sight and comes back between two reads has only been renamed.
+    sighted: BTreeSet<u64>,
     needs: HashMap<(u64, bool), Need>,
     came: HashMap<String, usize>,
     closed: HashMap<String, usize>,
@@ -183,6 +187,7 @@ impl Model {
             before,
             dir_paths: HashMap::new(),
             dead: BTreeSet::new(),
+            sighted: BTreeSet::new(),
             needs: HashMap::new(),
             came: HashMap::new(),
             closed: HashMap::new(),
@@ -199,6 +204,7 @@ impl Model {
     fn clear(&mut self) {
         self.needs.clear();
         self.dead.clear();
+        self.sighted.clear();
         self.came.clear();
         self.closed.clear();
         self.told.clear();
@@ -312,7 +318,9 @@ impl Model {
                 .is_some_and(|(i, _)| dir != "d" && !seen.contains(i));
             if !seen.contains(ino) || direct || dir_new {
                 *self.came.entry(base(path).to_owned()).or_default() += 1;
-                arrived.push((*ino, path.clone(), *kind));
+                if direct || !self.sighted.contains(ino) && !seen.contains(ino) {
+                    arrived.push((*ino, path.clone(), *kind));
+                }
             }
         }
         for (ino, path, kind) in arrived {
@@ -396,6 +404,8 @@ impl Model {
                 .map(|(i, _)| *i)
                 .filter(|i| !alive.contains(i)),
         );
+        self.sighted.extend(seen);
+        self.sighted.retain(|ino| alive.contains(ino));
         self.before = after;
         self.note_dirs();
     }
@@ -585,6 +595,7 @@ fn play(ops: &[Op], queue: Option<u32>) -> Result<(), String> {
 
 /// The shortest failing sequence that leaving things out leads to.
 fn shrink(mut ops: Vec<Op>, queue: Option<u32>) -> Vec<Op> {
+    let deadline = Instant::now() + Duration::from_secs(40);
     let mut chunk = ops.len() / 2;
     while chunk > 0 {
         let mut at = 0;
@@ -592,7 +603,7 @@ fn shrink(mut ops: Vec<Op>, queue: Option<u32>) -> Vec<Op> {
             let mut less = ops.clone();
             less.drain(at..(at + chunk).min(ops.len()));
             // Stamps have the grain of the kernel's tick: some failures need luck.
-            if (0..10).any(|_| play(&less, queue).is_err()) {
+            if Instant::now() < deadline && (0..5).any(|_| play(&less, queue).is_err()) {
                 ops = less;
             } else {
                 at += chunk;

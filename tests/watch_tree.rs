@@ -361,3 +361,25 @@ fn names_of_any_bytes_are_told_as_they_are() {
         assert_eq!(events[0].1.target().as_bytes(), path);
     }
 }
+
+#[test]
+fn excluded_directories_are_not_entered_and_cost_no_watch() {
+    let mut kit = Kit::new();
+    kit.mkdir("d/node_modules/a/b");
+    kit.mkdir("d/src/build");
+    kit.mkdir("d/build");
+    kit.line_with("d", Mask::CREATE, |r| {
+        r.exclude = vec!["node_modules".into(), "/build".into()];
+    });
+    let watches = kit.source.figures().watches;
+    kit.write("d/node_modules/a/f");
+    kit.write("d/build/f");
+    kit.write("d/src/build/f");
+    assert_eq!(kit.told(), ["CREATE d/src/build|f"]);
+    // A name that is taken out becomes one that is not.
+    std::fs::rename(kit.path("d/node_modules"), kit.path("d/modules")).unwrap();
+    kit.told();
+    assert!(kit.source.figures().watches > watches);
+    kit.write("d/modules/a/b/f");
+    assert_eq!(kit.told(), ["CREATE d/modules/a/b|f"]);
+}

@@ -35,6 +35,15 @@ impl Filter {
         })
     }
 
+    /// What `exclude=` alone takes out, for deciding which directories to enter.
+    pub fn excluding(exclude: &[String]) -> Filter {
+        Filter {
+            // The parser has compiled these before.
+            exclude: rules(exclude).unwrap_or_default(),
+            ..Filter::default()
+        }
+    }
+
     /// True where the line wants an event of `relative`, the path below the watched
     /// path (no leading slash). The watched path itself (empty) is always wanted,
     /// unless `type=` says otherwise.

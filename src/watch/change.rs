@@ -44,7 +44,7 @@ impl Inotify {
             if raw.mask.intersects(Mask::MOVE_SELF) && node.flags & LIMBO != 0 {
                 // It went where nobody tells of it, unless a name in the tree
                 // took it that leads to something else by now.
-                if node.flags & INSIDE == 0 {
+                if node.flags & (INSIDE | LEFT) == LEFT {
                     self.drop_subtree(id);
                 } else if let Some(node) = self.tree.get_mut(id) {
                     node.flags &= !INSIDE;
@@ -72,8 +72,11 @@ impl Inotify {
         } else if raw.mask.intersects(Mask::MOVED_FROM | Mask::DELETE) {
             // An exchange puts the new thing there before it takes the old away.
             let child = self.tree.find(id, raw.name);
-            if let Some(child) = child.filter(|&c| !self.still_there(c)) {
+            let child = child.filter(|&c| !self.still_there(c));
+            if let Some(child) = child {
                 self.tree.limbo(child);
+            }
+            if let Some(child) = self.tree.stray(id, raw.name) {
                 self.flag(child, LEFT);
                 self.cookies.leaves(raw.cookie, child);
             }

@@ -104,6 +104,7 @@ mod tests {
             recursive: true,
             depth: None,
             dotdirs: false,
+            exclude: Vec::new(),
             poll: None,
         }
     }

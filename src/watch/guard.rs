@@ -201,7 +201,8 @@ impl Inotify {
             && file.inode == Some(raw.wd)
         {
             let ends = Mask::DELETE_SELF | Mask::MOVE_SELF;
-            let echo = file.echo.intersects(raw.mask) || named && raw.mask.intersects(ends);
+            let echo =
+                !file.full || file.echo.intersects(raw.mask) || named && raw.mask.intersects(ends);
             file.echo = file.echo & !raw.mask;
             if !echo {
                 self.tell_file(root, raw, (false, false), out);
@@ -225,11 +226,14 @@ impl Inotify {
             .as_ref()
             .is_some_and(|(wd, name)| *wd == raw.wd && **name == *raw.name);
         if leaf && !raw.mask.intersects(Mask::ISDIR) && !self.seen.is_own(raw, self.position) {
-            if let State::File(file) = &mut r.state
-                && file.inode.is_some()
-            {
-                file.echo |= raw.mask & Mask::ALL_EVENTS;
-                self.echoes.push(root);
+            if let State::File(file) = &mut r.state {
+                if raw.mask.intersects(Mask::CLOSE_WRITE | Mask::MODIFY) {
+                    file.told = self.total;
+                }
+                if file.full {
+                    file.echo |= raw.mask & Mask::ALL_EVENTS;
+                    self.echoes.push(root);
+                }
             }
             let news = self.arrival(root, raw);
             self.tell_file(root, raw, news, out);

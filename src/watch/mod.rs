@@ -58,6 +58,8 @@ pub struct Request {
     pub depth: Option<u32>,
     /// Enter directories whose name starts with a dot.
     pub dotdirs: bool,
+    /// `exclude=`: a directory that these globs exclude is not entered.
+    pub exclude: Vec<String>,
     /// Look every so often instead of being told by the kernel.
     pub poll: Option<Duration>,
 }

@@ -29,7 +29,8 @@ impl Inotify {
             } else {
                 0
             };
-            return r.enters(name, depth).then_some(SERVED);
+            let entered = r.enters(name, depth) && !self.excludes(r, parent, name);
+            return entered.then_some(SERVED);
         }
         let mut flags = self.standing(r, &self.path_of(r, parent, name));
         let above = self.tree.get(parent)?.flags;
@@ -37,6 +38,20 @@ impl Inotify {
             flags = flags & !MATCH | SERVED;
         }
         (flags != 0).then_some(flags)
+    }
+
+    /// True where the lines of `root` exclude all of the directory `name`.
+    fn excludes(&self, root: &Root, parent: NodeId, name: &[u8]) -> bool {
+        let Some(excluded) = &root.excluded else {
+            return false;
+        };
+        let mut below = Vec::new();
+        self.tree.path(parent, &mut below);
+        if !below.is_empty() {
+            below.push(b'/');
+        }
+        below.extend_from_slice(name);
+        excluded.prunes(&below)
     }
 
     /// What the top of the tree of `root` is.

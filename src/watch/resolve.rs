@@ -18,7 +18,7 @@ use nix::sys::stat::Mode;
 use super::Report;
 use super::found::How;
 use super::inotify::Inotify;
-use super::root::{Link, RootId};
+use super::root::{File, Link, RootId, State};
 use super::scan::path_flags;
 use crate::sys::inotify::{self as sys, Identity, Stat};
 use crate::table::Mask;
@@ -126,6 +126,13 @@ impl Inotify {
             }
         }
         let root = self.roots.get_mut(id)?;
+        // The file's own watch stays until it is known whether it is the same file.
+        if let State::File(File {
+            inode: Some(inode), ..
+        }) = root.state
+        {
+            links.extend(root.links.iter().filter(|l| l.wd == inode).cloned());
+        }
         let old_leaf = std::mem::replace(&mut root.leaf, walk.leaf.clone());
         let old = std::mem::replace(&mut root.links, links.clone());
         for link in &old {

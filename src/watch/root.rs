@@ -6,7 +6,7 @@ use super::limits::Lack;
 use super::tree::NodeId;
 use crate::event::LineId;
 use crate::sys::inotify::{Identity, Stamp};
-use crate::table::{Mask, PathSpec, Pattern};
+use crate::table::{Filter, Mask, PathSpec, Pattern};
 use crate::watch::Request;
 use std::os::unix::ffi::OsStrExt;
 
@@ -21,6 +21,7 @@ pub(super) struct Key {
     pub recursive: bool,
     pub depth: Option<u32>,
     pub dotdirs: bool,
+    pub exclude: Vec<String>,
     /// `ONLYDIR`, `DONT_FOLLOW`, `EXCL_UNLINK`.
     pub flags: Mask,
 }
@@ -34,6 +35,11 @@ impl Key {
             recursive,
             depth: if recursive { request.depth } else { None },
             dotdirs: recursive && request.dotdirs,
+            exclude: if recursive && !request.path.pattern {
+                request.exclude.clone()
+            } else {
+                Vec::new()
+            },
             flags: request.mask & flags,
         }
     }
@@ -62,8 +68,13 @@ pub(super) enum State {
 /// A path that is no directory.
 #[derive(Debug, Default)]
 pub(super) struct File {
-    /// Its own watch, where that of its directory does not tell all.
+    /// Its own watch: of its link count, or of everything where that of its
+    /// directory does not tell all.
     pub inode: Option<Wd>,
+    /// The directory does not tell all.
+    pub full: bool,
+    /// Where in the stream a write was last told through the directory.
+    pub told: u64,
     /// Bits told through the directory that its own watch will tell again.
     pub echo: Mask,
 }
@@ -86,6 +97,8 @@ pub(super) struct Root {
     /// Where its tree begins: the path as written, or what of it has no wildcard.
     /// Ends in a slash where `$@` does.
     pub route: Box<[u8]>,
+    /// Directories that need not be entered.
+    pub excluded: Option<Box<Filter>>,
     pub lines: Vec<Line>,
     /// What the lines ask for together.
     pub asked: Mask,
@@ -128,8 +141,10 @@ impl Root {
                 route.push(b'/');
             }
         }
+        let excluded = (!key.exclude.is_empty()).then(|| Filter::excluding(&key.exclude).into());
         Self {
             key,
+            excluded,
             pattern: pattern.map(Box::new),
             route: route.into(),
             lines: Vec::new(),

@@ -84,27 +84,48 @@ impl Inotify {
         let named = root.leaf.is_some();
         let mask = root.leaf_mask() & !(Mask::CREATE | Mask::DELETE | Mask::MOVE).0 | REPLACED;
         let leaf_wd = root.leaf.as_ref().map_or(-1, |(wd, _)| *wd);
-        if !matches!(root.state, State::File(_)) {
+        let before = match &root.state {
+            State::File(file) => Some((file.inode, file.full, file.told)),
+            _ => None,
+        };
+        if before.is_none() {
             self.leave(id);
         }
-        let mut file = File::default();
-        if stat.links > 1 || stat.mount_root || !named {
-            match self.kernel.watch(fd.as_fd(), mask) {
-                Ok(wd) => {
-                    let link = Link {
-                        wd,
-                        name: None,
-                        mask,
-                    };
-                    self.link(id, &link, &[]);
-                    file.inode = Some(wd);
-                    if let Some(root) = self.roots.get_mut(id) {
-                        root.links.push(link);
-                    }
-                }
-                Err(e) => self.refused_root(id, &e),
+        // A write through another link is told by the file itself alone. That a
+        // link is added is told by it too.
+        let full = stat.links > 1 || stat.mount_root || !named;
+        let mut file = File {
+            full,
+            told: before.map_or(0, |b| b.2),
+            ..File::default()
+        };
+        let mask = if full { mask } else { REPLACED };
+        match self.kernel.watch(fd.as_fd(), mask) {
+            Ok(wd) => file.inode = Some(wd),
+            Err(e) if !named => self.refused_root(id, &e),
+            Err(_) => {}
+        }
+        if let Some((Some(old), ..)) = before.filter(|b| b.0 != file.inode) {
+            self.drop_inode(id, old);
+        }
+        if let Some(wd) = file.inode {
+            let link = Link {
+                wd,
+                name: None,
+                mask,
+            };
+            self.link(id, &link, &[]);
+            if let Some(root) = self.roots.get_mut(id) {
+                root.links.retain(|l| l.wd != wd);
+                root.links.push(link);
             }
         }
+        let newly_linked = same && before.is_some_and(|b| !b.1 && b.2 < self.position) && full;
+        let (how, same, same_name) = if newly_linked && how != How::Known {
+            (How::Since(self.before), false, false)
+        } else {
+            (how, same, same_name)
+        };
         let how = self.settle(id, State::File(file), stat.identity(), how);
         if same && how != How::Known && !matches!(how, How::Since(_))
             || same_name
@@ -127,8 +148,27 @@ impl Inotify {
         self.leave(id);
     }
 
+    /// Ends the own watch of a file.
+    fn drop_inode(&mut self, id: RootId, wd: i32) {
+        let Some(root) = self.roots.get_mut(id) else {
+            return;
+        };
+        let links = std::mem::take(&mut root.links);
+        let (gone, kept): (Vec<_>, Vec<_>) = links.into_iter().partition(|l| l.wd == wd);
+        root.links = kept;
+        for link in gone {
+            self.unlink(id, &link, &[]);
+        }
+    }
+
     /// Gives up what the path was.
     pub(super) fn leave(&mut self, id: RootId) {
+        if let Some(State::File(File {
+            inode: Some(wd), ..
+        })) = self.roots.get(id).map(|r| &r.state)
+        {
+            self.drop_inode(id, *wd);
+        }
         if let Some(top) = self.roots.get(id).and_then(Root::top) {
             self.drop_subtree(top);
         }

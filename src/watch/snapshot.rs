@@ -223,6 +223,7 @@ mod tests {
             recursive: true,
             depth: None,
             dotdirs: false,
+            exclude: Vec::new(),
             poll: None,
         };
         Spec::new(&request, Filter::default())

@@ -56,6 +56,8 @@ pub(super) struct Tree {
     nodes: Vec<Node>,
     free: NodeId,
     live: usize,
+    /// Places in limbo, and some that were.
+    limbo: Vec<NodeId>,
     /// Hash of parent and name to node. A collision hides one of the two, which
     /// is then found along the siblings.
     index: PlainMap<u64, NodeId>,
@@ -68,6 +70,7 @@ impl Tree {
             nodes: Vec::new(),
             free: NodeId::NONE,
             live: 0,
+            limbo: Vec::new(),
             index: PlainMap::default(),
             hash: RandomState::new(),
         }
@@ -207,7 +210,25 @@ impl Tree {
         self.unindex(id);
         if let Some(n) = self.get_mut(id) {
             n.flags = n.flags & !INSIDE | LIMBO;
+            self.limbo.push(id);
         }
+    }
+
+    /// A place in limbo that was called `name` in `parent`, and of whose leaving
+    /// nothing has been heard.
+    pub fn stray(&mut self, parent: NodeId, name: &[u8]) -> Option<NodeId> {
+        let mut limbo = std::mem::take(&mut self.limbo);
+        limbo.retain(|&id| {
+            self.get(id)
+                .is_some_and(|n| n.flags & (LIMBO | LEFT) == LIMBO)
+        });
+        let fits = |id: &NodeId| {
+            self.get(*id)
+                .is_some_and(|n| n.parent == parent && *n.name == *name)
+        };
+        let found = limbo.iter().copied().find(fits);
+        self.limbo = limbo;
+        found
     }
 
     /// Puts `id`, with all below it, elsewhere in its tree.

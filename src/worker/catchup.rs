@@ -14,11 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::engine::Engine;
-use super::lines::Served;
 use crate::event::{Event, LineId, Origin};
 use crate::state::{Job, Keeper, Mark, Marks, Reply, WatchId, key};
 use crate::sys::inotify::Stamp;
-use crate::table::Mask;
+use crate::table::{Filter, Mask};
 use crate::time::Moment;
 use crate::watch::compare::{Difference, What};
 use crate::watch::differences::{self, ARRIVAL, PARTING};
@@ -152,7 +151,7 @@ impl Engine {
             return;
         };
         let request = served.request(line);
-        let spec = Spec::new(&request, served.excluded());
+        let spec = Spec::new(&request, Filter::excluding(&request.exclude));
         let key = key(&spec, &served.line.options.exclude);
         self.catch_up.open(self.source.waker());
         if self.catch_up.keeper.is_none() {
@@ -404,16 +403,6 @@ impl Engine {
             // A tick of the clock that stamps files lasts 10 ms at most (HZ=100).
             std::thread::sleep(Duration::from_millis(11));
         }
-    }
-}
-
-impl Served {
-    /// What its line excludes, and nothing else of its filters.
-    fn excluded(&self) -> crate::table::Filter {
-        let mut options = self.line.options.clone();
-        options.include.clear();
-        options.kind = None;
-        crate::table::Filter::new(&options).unwrap_or_default()
     }
 }
 

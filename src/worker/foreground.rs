@@ -119,6 +119,7 @@ impl Engine {
             recursive: false,
             depth: None,
             dotdirs: false,
+            exclude: Vec::new(),
             poll: None,
         };
         let mut reports = Vec::new();

@@ -260,6 +260,7 @@ impl Served {
             recursive: options.recursive,
             depth: options.depth,
             dotdirs: options.dotdirs,
+            exclude: options.exclude.clone(),
             poll: options.poll,
         }
     }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use super::channel::Incoming;
@@ -13,7 +14,7 @@ use super::saved;
 use crate::control::MAX_TABLE;
 use crate::event::LineId;
 use crate::table::{self, Context, Diagnostic, Mask, Severity};
-use crate::watch::Source;
+use crate::watch::{Coverage, Problem, Report, Source};
 
 /// TERM, then KILL after `kill-after=`, take no longer than this at a stop.
 const KILLING: Duration = Duration::from_secs(10);
@@ -139,24 +140,36 @@ impl Engine {
         let change = self.lines.replace(name, lines);
         let mut reports = Vec::new();
         for id in change.added.into_iter().chain(self.rearmed(&change.kept)) {
-            let Some(served) = self.lines.get(id) else {
-                continue;
-            };
-            self.scheduler.set_line(id, &served.schedule());
-            if served.line.options.stream {
-                self.streams
-                    .add(id, served, &self.settings, self.clock.now());
-            }
-            let request = served.request(id);
-            self.source.explain(&request, &mut reports);
-            self.remember(id, &mut reports);
-            self.source.add(request, &mut reports);
+            self.begin_line(id, &mut reports);
         }
         // Given up last: what old and new lines share stays watched throughout.
         for id in change.removed {
             self.forget(id);
         }
         self.take_reports(&mut reports);
+    }
+
+    /// Everything that serves a line begins; its watches last, so that no event
+    /// finds the rest unprepared.
+    fn begin_line(&mut self, id: LineId, reports: &mut Vec<Report>) {
+        let Some(served) = self.lines.get(id) else {
+            return;
+        };
+        self.scheduler.set_line(id, &served.schedule());
+        if served.line.options.stream {
+            self.streams
+                .add(id, served, &self.settings, self.clock.now());
+        }
+        let request = served.request(id);
+        let path = table::visible(request.path.written.as_bytes());
+        self.source.explain(&request, reports);
+        self.remember(id, reports);
+        self.source.add(request, reports);
+        if self.source.coverage(id) == Some(Coverage::Waiting) {
+            let message = format!("{path} does not exist yet: it is waited for");
+            let serious = false;
+            reports.push(Report::Problem(id, Problem { message, serious }));
+        }
     }
 
     /// Kept lines with IN_ONESHOT: a reload arms them again, as it did in incron.

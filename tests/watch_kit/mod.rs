@@ -37,6 +37,7 @@ pub fn request(line: u32, path: impl Into<OsString>, mask: Mask) -> Request {
         recursive: true,
         depth: None,
         dotdirs: false,
+        exclude: Vec::new(),
         poll: None,
     }
 }
