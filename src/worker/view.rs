@@ -71,7 +71,7 @@ pub trait View {
     fn output(&mut self, info: Option<&RunInfo>, text: &[u8]);
     fn ended(&mut self, info: &RunInfo, report: &Report);
     fn resumed(&mut self, events: usize, orphans: usize);
-    fn saved(&mut self, events: u64, kept: bool);
+    fn saved(&mut self, events: u64, lost: u64);
     fn left_running(&mut self, running: usize, killed: bool);
     fn orphaned(&mut self);
 }
@@ -221,13 +221,14 @@ impl View for LogView {
         }
     }
 
-    fn saved(&mut self, events: u64, kept: bool) {
-        let what = if kept {
-            "saved for the next start"
-        } else {
-            "lost, nobody takes them"
-        };
-        log::info!("({}) {events} events still waited: {what}", self.owner);
+    fn saved(&mut self, events: u64, lost: u64) {
+        let who = &self.owner;
+        if events > 0 {
+            log::info!("({who}) {events} events still waited: saved for the next start");
+        }
+        if lost > 0 {
+            log::error!("({who}) {lost} events still waited: lost, nobody takes so many");
+        }
     }
 
     fn left_running(&mut self, running: usize, killed: bool) {
