@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use common::{Prefix, is_root};
-use supervisor_support::{ask, install, pid};
+use supervisor_support::{ask, install, pid, wait_lines, worker};
 
 fn script(prefix: &Prefix, text: &str) -> String {
     let path = prefix.path("script");
@@ -87,4 +87,24 @@ fn what_waits_at_a_stop_runs_after_the_next_start() {
         !prefix.path("state/saved/@system.jsonl").exists()
     });
     drop(daemon);
+}
+
+#[test]
+fn what_a_stream_has_not_read_stays_its_own_when_the_table_is_edited() {
+    use base64::Engine as _;
+    let prefix = Prefix::with("stop_grace = 1s\nstop_kill = yes");
+    let stream = "@W IN_CLOSE_WRITE,run=stream sleep 1000\n";
+    prefix.table("t", stream);
+    let daemon = prefix.start();
+    fs::write(prefix.watched().join("f"), "x").unwrap();
+    let events = || worker(&prefix, "system").is_some_and(|worker| worker["events"] == 1);
+    prefix.wait("the event", events);
+    // Its line has another number now, and another line has its.
+    prefix.table("t", &format!("@O IN_DELETE_SELF touch @O/wrong\n{stream}"));
+    wait_lines(&prefix, "system", 2);
+    assert_eq!(daemon.stop(), Some(0));
+    let saved = fs::read_to_string(prefix.path("state/saved/@system.jsonl")).unwrap();
+    let entry: serde_json::Value = serde_json::from_str(saved.trim_end()).unwrap();
+    let command = base64::engine::general_purpose::STANDARD.encode("sleep 1000");
+    assert_eq!(entry["command"], command, "{saved}");
 }

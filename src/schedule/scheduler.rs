@@ -42,6 +42,12 @@ impl Scheduler {
         }
     }
 
+    /// From now on at most `max_jobs` runs at once; those that run are not ended.
+    pub fn set_max_jobs(&mut self, max_jobs: usize) {
+        self.slots.max_jobs = max_jobs.max(1);
+        self.pump(self.now);
+    }
+
     /// A line begins; or its options change and what it gathered stays.
     pub fn set_line(&mut self, line: LineId, options: &Options) {
         let now = self.now;

@@ -27,7 +27,7 @@ pub(super) struct Running {
 /// Who runs, who is next.
 #[derive(Debug)]
 pub(super) struct Slots {
-    max_jobs: usize,
+    pub(super) max_jobs: usize,
     pub(super) running: BTreeMap<RunId, Running>,
     /// Granted, not yet fetched by the worker.
     starts: VecDeque<RunId>,

@@ -2,7 +2,7 @@
 //! is a user's to choose: bounded, typed, and counted when it is neither.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -112,13 +112,22 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        let fds = std::mem::take(&mut self.0);
-        if !fds.is_empty() {
-            CLOSING.fetch_add(1, Ordering::Relaxed);
-            std::thread::spawn(move || {
-                drop(fds);
-                CLOSING.fetch_sub(1, Ordering::Relaxed);
-            });
+        if self.0.is_empty() {
+            return;
+        }
+        let fds: Vec<RawFd> = self.0.drain(..).map(OwnedFd::into_raw_fd).collect();
+        CLOSING.fetch_add(1, Ordering::Relaxed);
+        let thread = std::thread::Builder::new().name("close".into());
+        let started = thread.spawn(move || {
+            for fd in fds {
+                let _ = nix::unistd::close(fd);
+            }
+            CLOSING.fetch_sub(1, Ordering::Relaxed);
+        });
+        // Where users' processes have left no room for a thread, they stay open,
+        // and count: better than to end here, or to wait for a user.
+        if let Err(error) = started {
+            log::error!("no thread to close what a worker sent: {error}");
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Client {
     /// By `SO_PEERCRED`.
     pub uid: u32,
     input: Vec<u8>,
+    /// So many bytes of it are known to hold no newline.
+    seen: usize,
     /// What is left of the answer.
     pub output: Vec<u8>,
     /// It will send no more.
@@ -46,6 +48,7 @@ impl Client {
             stream,
             uid,
             input: Vec::new(),
+            seen: 0,
             output: Vec::new(),
             ended: false,
             state: State::Asking,
@@ -84,7 +87,11 @@ impl Client {
     /// The next whole request, or the answer to what is none. What follows it
     /// is not kept: one request, one answer.
     pub fn request(&mut self) -> Option<Result<Request, Answer>> {
-        let end = self.input.iter().position(|&b| b == b'\n');
+        let unseen = self.input.get(self.seen..).unwrap_or_default();
+        let end = unseen.iter().position(|&b| b == b'\n');
+        let end = end.map(|end| end + self.seen);
+        // A client that sends byte by byte must not cost us its square.
+        self.seen = if end.is_some() { 0 } else { self.input.len() };
         if end.unwrap_or(self.input.len()) >= MAX_REQUEST {
             return Some(Err(refused("too_large", "the request is too large")));
         }

@@ -16,6 +16,8 @@ use crate::time::Moment;
 
 /// What a worker gets beyond the grace of its commands to save and end.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
+/// Turns of reading after a worker's end: more than a channel can hold.
+const LAST_TURNS: usize = 64;
 
 impl Daemon {
     pub(super) fn stop(&mut self) {
@@ -201,8 +203,13 @@ impl Daemon {
 
     /// A worker process has ended.
     pub(super) fn reap(&mut self, id: u64) {
-        // What it said last is still in the channel, and has an end.
-        while self.hear(id) == Heard::Part {}
+        // What it said last is still in the channel. That has an end, unless the
+        // user has passed the other end of it to a process that goes on talking.
+        for _ in 0..LAST_TURNS {
+            if self.hear(id) != Heard::Part {
+                break;
+            }
+        }
         let now = self.clock.now();
         let Some((_, process)) = self.process(id) else {
             return;

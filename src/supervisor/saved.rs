@@ -8,9 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::process::Owner;
-
-/// One owner can fill no more of the disk, in bytes.
-const MAX_SAVED: u64 = 16 * 1024 * 1024;
+use crate::worker::protocol::MAX_SAVED;
 
 /// The directory of saved work.
 #[derive(Clone, Debug)]
@@ -96,7 +94,7 @@ fn write(path: &Path, memory: &File) -> io::Result<()> {
         &mut out,
     )?;
     if copied > MAX_SAVED {
-        return Err(io::Error::other("it is larger than 16 MiB"));
+        return Err(io::Error::other("it is larger than 64 MiB"));
     }
     out.flush()?;
     out.sync_all()

@@ -1,6 +1,6 @@
 //! The lines a worker serves: which events they want, and what they share.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
@@ -126,18 +126,11 @@ impl Lines {
         let mut old = self.tables.remove(&name).unwrap_or_default();
         let mut change = Change::default();
         let mut ids = Vec::with_capacity(lines.len());
-        for mut served in lines {
-            let same = old.iter().position(|id| {
-                let known = self.by_id.get(id);
-                known.is_some_and(|known| known.line.same_work(&served.line))
+        for (same, mut served) in self.same_work(&old, &lines).into_iter().zip(lines) {
+            let id = same.unwrap_or_else(|| {
+                self.last += 1;
+                LineId(self.last)
             });
-            let id = match same {
-                Some(at) => old.remove(at),
-                None => {
-                    self.last += 1;
-                    LineId(self.last)
-                }
-            };
             if let Some(before) = self.by_id.get(&id) {
                 served.record = before.record.clone();
                 change.kept.push(id);
@@ -147,9 +140,35 @@ impl Lines {
             self.by_id.insert(id, served);
             ids.push(id);
         }
+        let kept: HashSet<LineId> = change.kept.iter().copied().collect();
+        old.retain(|id| !kept.contains(id));
         change.removed = old;
         self.tables.insert(name, ids);
         change
+    }
+
+    /// For each of `lines`, the one of `old` that does the same work, each once.
+    /// Found by path and command: to compare all with all takes seconds from
+    /// some thousand lines on.
+    fn same_work(&self, old: &[LineId], lines: &[Served]) -> Vec<Option<LineId>> {
+        let mut known: HashMap<_, VecDeque<&LineId>> = HashMap::new();
+        for id in old {
+            if let Some(served) = self.by_id.get(id) {
+                known.entry(served.work()).or_default().push_back(id);
+            }
+        }
+        let mut same = Vec::with_capacity(lines.len());
+        for served in lines {
+            let found = known.get_mut(&served.work()).and_then(|ids| {
+                let at = ids.iter().position(|id| {
+                    let known = self.by_id.get(id);
+                    known.is_some_and(|known| known.line.same_work(&served.line))
+                });
+                ids.remove(at?).copied()
+            });
+            same.push(found);
+        }
+        same
     }
 
     /// Forgets a table; its lines.
@@ -162,21 +181,18 @@ impl Lines {
         self.by_id.remove(&id);
     }
 
-    /// The line of `table` with this number.
-    pub fn numbered(&self, table: &str, number: u32) -> Option<LineId> {
-        let has = |id: &LineId| self.by_id.get(id).is_some_and(|s| s.line.number == number);
-        self.tables.get(table)?.iter().copied().find(has)
+    /// The lines of `table` that do what `path` and `command` say, for work that
+    /// an earlier worker saved.
+    pub fn find(&self, table: &str, work: (&[u8], &[u8])) -> Vec<LineId> {
+        let does = |id: &&LineId| self.by_id.get(id).is_some_and(|s| s.work() == work);
+        let ids = self.tables.get(table);
+        ids.map_or_else(Vec::new, |ids| ids.iter().filter(does).copied().collect())
     }
 
-    /// The line of `table` that does what `path` and `command` say, for work
-    /// that an earlier worker saved.
-    pub fn find(&self, table: &str, path: &[u8], command: &[u8]) -> Option<LineId> {
-        self.tables.get(table)?.iter().copied().find(|id| {
-            self.by_id.get(id).is_some_and(|served| {
-                served.line.path.written.as_bytes() == path
-                    && served.line.command.text.as_bytes() == command
-            })
-        })
+    /// Of these lines the one with this number in its table, else the first.
+    pub fn numbered(&self, ids: &[LineId], number: u32) -> Option<LineId> {
+        let has = |id: &&LineId| self.by_id.get(id).is_some_and(|s| s.line.number == number);
+        ids.iter().find(has).or(ids.first()).copied()
     }
 }
 
@@ -263,6 +279,12 @@ impl Served {
             exclude: options.exclude.clone(),
             poll: options.poll,
         }
+    }
+
+    /// What makes it this line for whoever edits its table: path and command.
+    pub fn work(&self) -> (&[u8], &[u8]) {
+        let Line { path, command, .. } = &self.line;
+        (path.written.as_bytes(), command.text.as_bytes())
     }
 
     /// What an event does not know of itself.

@@ -37,19 +37,14 @@ impl Engine {
 
     fn obey(&mut self, packet: ToWorker, fd: Option<OwnedFd>) -> io::Result<()> {
         match packet {
-            ToWorker::Hello(settings) => self.settings = settings,
+            ToWorker::Hello(settings) => {
+                self.scheduler.set_max_jobs(settings.max_jobs as usize);
+                self.settings = settings;
+            }
             ToWorker::Load { table, origin } => self.load_fd(table, origin, fd)?,
             ToWorker::Drop { table } => {
                 self.drop_table(&table);
-                let (lines, errors) = (0, 0);
-                self.tell(
-                    FromWorker::Loaded {
-                        table,
-                        lines,
-                        errors,
-                    },
-                    None,
-                )?;
+                self.tell_loaded(table, 0, 0)?;
             }
             ToWorker::Begin => {
                 self.beginning = true;
@@ -89,24 +84,19 @@ impl Engine {
             .read_to_end(&mut bytes);
         if let Err(error) = read {
             self.view.unreadable(&origin, &error);
-            return self.tell(
-                FromWorker::Loaded {
-                    table,
-                    lines: 0,
-                    errors: 1,
-                },
-                None,
-            );
+            return self.tell_loaded(table, 0, 1);
         }
         let (lines, errors) = self.load(table.clone(), origin, &bytes);
-        self.tell(
-            FromWorker::Loaded {
-                table,
-                lines,
-                errors,
-            },
-            None,
-        )
+        self.tell_loaded(table, lines, errors)
+    }
+
+    fn tell_loaded(&self, table: String, lines: u32, errors: u32) -> io::Result<()> {
+        let loaded = FromWorker::Loaded {
+            table,
+            lines,
+            errors,
+        };
+        self.tell(loaded, None)
     }
 
     /// Puts a table in force; the number of its lines served, and not served.
@@ -255,19 +245,21 @@ impl Engine {
         // Without what still waits: that is saved, and only then not lost.
         self.write_down();
         let mut waiting = self.scheduler.drain();
-        let unread = self.streams.unread();
-        waiting.extend(
-            unread
-                .iter()
-                .filter_map(|text| saved::unread(text, &self.lines)),
-        );
+        for (fed, texts) in self.streams.unread() {
+            let unread = |text: &Vec<u8>| saved::unread(text, &fed, &self.lines);
+            waiting.extend(texts.iter().filter_map(unread));
+        }
         if waiting.is_empty() {
             return Ok(());
         }
-        let file = saved::write(&waiting, &self.lines)?;
-        let events = waiting.len() as u64;
-        self.view.saved(events, self.channel.is_some());
-        self.tell(FromWorker::Saved { events }, Some(&file))
+        if self.channel.is_none() {
+            self.view.saved(0, waiting.len() as u64);
+            return Ok(());
+        }
+        let written = saved::write(&waiting, &self.lines)?;
+        let events = written.events;
+        self.view.saved(events, written.left_out);
+        self.tell(FromWorker::Saved { events }, Some(&written.file))
     }
 }
 

@@ -14,6 +14,9 @@ use crate::table::Dialect;
 
 /// No packet is larger.
 pub const MAX_PACKET: usize = 64 * 1024;
+/// One owner's work that waits at a stop can fill no more of the disk, in bytes:
+/// about a hundred thousand events.
+pub const MAX_SAVED: u64 = 64 * 1024 * 1024;
 
 /// From the supervisor.
 #[derive(Debug, Serialize, Deserialize)]
@@ -70,7 +73,7 @@ pub enum FromWorker {
         errors: u32,
     },
     /// Work that could not be started before `Stop`, once in a worker's life; a
-    /// memfd (and nothing else) of JSON lines is attached, 16 MiB at most.
+    /// memfd (and nothing else) of JSON lines is attached, [`MAX_SAVED`] at most.
     Saved {
         /// How many events.
         events: u64,

@@ -198,8 +198,8 @@ impl View for TerminalView {
 
     fn resumed(&mut self, _: usize, _: usize) {}
 
-    fn saved(&mut self, events: u64, _: bool) {
-        self.say(&format!("{events} events still waited and are dropped"));
+    fn saved(&mut self, _: u64, lost: u64) {
+        self.say(&format!("{lost} events still waited and are dropped"));
     }
 
     fn left_running(&mut self, running: usize, _: bool) {
@@ -305,8 +305,8 @@ impl View for JsonView {
 
     fn resumed(&mut self, _: usize, _: usize) {}
 
-    fn saved(&mut self, events: u64, _: bool) {
-        self.say(json!({"type": "dropped_events", "events": events}));
+    fn saved(&mut self, _: u64, lost: u64) {
+        self.say(json!({"type": "dropped_events", "events": lost}));
     }
 
     fn left_running(&mut self, running: usize, killed: bool) {

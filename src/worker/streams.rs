@@ -186,12 +186,19 @@ impl StreamLines {
         self.streams.close_all(grace, now);
     }
 
-    /// After a stop: the JSON lines that no process has read.
-    pub fn unread(&mut self) -> Vec<Vec<u8>> {
+    /// After a stop: the JSON lines that no process has read, of each stream, and
+    /// the lines of tables that feed it.
+    pub fn unread(&mut self) -> Vec<(Vec<LineId>, Vec<Vec<u8>>)> {
         let ids: Vec<StreamId> = self.open.keys().copied().collect();
-        ids.into_iter()
-            .flat_map(|id| self.streams.remove(id))
-            .collect()
+        let unread = |id| (self.lines_of(id), self.streams.remove(id));
+        ids.into_iter().map(unread).collect()
+    }
+
+    fn lines_of(&self, stream: StreamId) -> Vec<LineId> {
+        let feeds = self.by_line.iter().filter(|(_, id)| **id == stream);
+        let mut lines: Vec<LineId> = feeds.map(|(line, _)| *line).collect();
+        lines.sort_unstable();
+        lines
     }
 
     /// Whether an event of the line, or of one that shares its process, waits.

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
 use super::account::AccountError;
@@ -49,10 +50,18 @@ impl RunInfo {
 /// Direct commands as executed; shell commands as written in the table.
 fn command_text(argv: &[OsString], served: &Served) -> String {
     if served.line.command.script().is_some() {
-        return served.line.command.text.to_string_lossy().into_owned();
+        return shown(served.line.command.text.as_bytes()).into_owned();
     }
-    let words: Vec<Cow<'_, str>> = argv.iter().map(|word| word.to_string_lossy()).collect();
-    shell_words::join(words)
+    shell_words::join(argv.iter().map(|word| shown(word.as_bytes())))
+}
+
+/// A name for the log: two that differ look different. (What would forge a
+/// line is escaped by the log itself.)
+fn shown(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => crate::log::Escaped(bytes).to_string().into(),
+    }
 }
 
 /// Everything that is told.
@@ -71,7 +80,7 @@ pub trait View {
     fn output(&mut self, info: Option<&RunInfo>, text: &[u8]);
     fn ended(&mut self, info: &RunInfo, report: &Report);
     fn resumed(&mut self, events: usize, orphans: usize);
-    fn saved(&mut self, events: u64, kept: bool);
+    fn saved(&mut self, events: u64, lost: u64);
     fn left_running(&mut self, running: usize, killed: bool);
     fn orphaned(&mut self);
 }
@@ -163,7 +172,8 @@ impl View for LogView {
     fn started(&mut self, info: &RunInfo, served: &Served, events: &[Rc<Event>]) {
         let who = self.who(&info.table);
         if let Some(event) = events.last() {
-            let (path, name) = (event.watch.to_string_lossy(), event.name.to_string_lossy());
+            let name = shown(event.name.as_bytes());
+            let path = shown(event.watch.as_os_str().as_bytes());
             log::info!(table = &*info.table, line = info.line, key = served.key(),
                 path = &*event.target().to_string_lossy(), run = info.run.0;
                 "PATH ({path}) FILE ({name}) EVENT ({})", event.mask.text());
@@ -180,7 +190,7 @@ impl View for LogView {
     }
 
     fn output(&mut self, info: Option<&RunInfo>, text: &[u8]) {
-        let text = String::from_utf8_lossy(text);
+        let text = shown(text);
         match info {
             Some(info) => log::info!(table = &*info.table, line = info.line, run = info.run.0,
                 pid = info.pid; "({}) CMDOUT ({text})", self.who(&info.table)),
@@ -221,13 +231,14 @@ impl View for LogView {
         }
     }
 
-    fn saved(&mut self, events: u64, kept: bool) {
-        let what = if kept {
-            "saved for the next start"
-        } else {
-            "lost, nobody takes them"
-        };
-        log::info!("({}) {events} events still waited: {what}", self.owner);
+    fn saved(&mut self, events: u64, lost: u64) {
+        let who = &self.owner;
+        if events > 0 {
+            log::info!("({who}) {events} events still waited: saved for the next start");
+        }
+        if lost > 0 {
+            log::error!("({who}) {lost} events still waited: lost, nobody takes so many");
+        }
     }
 
     fn left_running(&mut self, running: usize, killed: bool) {
