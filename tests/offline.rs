@@ -75,10 +75,17 @@ fn run(prefix: &Prefix) -> Vec<Told> {
 }
 
 trait StartAnew {
+    fn note(&self, text: &str);
     fn start_anew(&self) -> Daemon<'_>;
 }
 
 impl StartAnew for Prefix {
+    /// Into the log, for the reader of a failure.
+    fn note(&self, text: &str) {
+        let mut log = fs::OpenOptions::new().append(true).open(self.path("log")).unwrap();
+        std::io::Write::write_all(&mut log, format!("--- {text}\n").as_bytes()).unwrap();
+    }
+
     /// Starts, whatever earlier daemons wrote in the log.
     fn start_anew(&self) -> Daemon<'_> {
         let ready = "ready to process filesystem events";
@@ -197,12 +204,9 @@ fn a_line_keeps_its_past_over_an_edit_of_its_table() {
     prefix.wait("the third file", || told("third"));
     fs::remove_file(prefix.path("tables/another")).unwrap();
     line(&prefix, "t", "IN_CLOSE_WRITE,key=x");
-    daemon.signal(Signal::SIGHUP);
-    daemon.wait_log("t");
-    prefix.wait("the new table", || {
-        fs::write(prefix.watched().join("fourth"), "1").unwrap();
-        told("fourth")
-    });
+    prefix.wait("the new table", || prefix.log().contains("table t created, loading"));
+    fs::write(prefix.watched().join("fourth"), "1").unwrap();
+    prefix.wait("the fourth file", || told("fourth"));
     assert_eq!(daemon.stop(), Some(0));
     assert_eq!(run(&prefix), []);
     assert_eq!(events(&prefix).iter().filter(|told| told.path == "third").count(), 1);
@@ -368,19 +372,56 @@ fn nothing_is_lost_by_kill_9_at_any_moment() {
             }
             last.insert(path.to_str().unwrap().to_owned(), version);
         }
+        prefix.note(&format!("round {round}: up to version {version}"));
         if round % 2 == 0 {
             daemon.child.wait().unwrap();
         }
     }
-    // For every file a command ran that found its last version.
+    // For every file a command runs that finds its last version.
     let daemon = prefix.start_anew();
+    prefix.wait("the last version of every file", || {
+        let mut told: BTreeMap<String, u64> = BTreeMap::new();
+        for line in prefix.out("read").lines() {
+            let (path, found) = line.rsplit_once(' ').unwrap_or_default();
+            let newest = told.entry(path.to_owned()).or_default();
+            *newest = found.parse().unwrap_or(0).max(*newest);
+        }
+        let missing = |(path, version): &(&String, &u64)| told.get(*path) != Some(version);
+        let missing: Vec<_> = last.iter().filter(missing).collect();
+        fs::write(prefix.path("run/missing"), format!("{missing:?}")).unwrap();
+        missing.is_empty()
+    });
     assert_eq!(daemon.stop(), Some(0));
-    let mut told: BTreeMap<String, u64> = BTreeMap::new();
-    for line in prefix.out("read").lines() {
-        let (path, found) = line.rsplit_once(' ').unwrap();
-        let newest = told.entry(path.to_owned()).or_default();
-        *newest = found.parse().unwrap_or(0).max(*newest);
+}
+
+#[test]
+fn the_file_of_a_user_is_the_users_own() {
+    if !is_root() {
+        return;
     }
-    let missing: Vec<_> = last.iter().filter(|(path, version)| told.get(*path) != Some(version)).collect();
-    assert!(missing.is_empty(), "{missing:?}");
+    use std::os::unix::fs::MetadataExt;
+    let account = nix::unistd::User::from_name("daemon").unwrap().unwrap();
+    let prefix = Prefix::new();
+    // As an installation of before had it.
+    fs::set_permissions(prefix.path("state"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(prefix.path("incron.allow"), "daemon\n").unwrap();
+    fs::set_permissions(prefix.path("out"), fs::Permissions::from_mode(0o777)).unwrap();
+    let table = format!(
+        "@W IN_CREATE,catch-up=true /bin/sh -c 'echo $# >> {}'\n",
+        prefix.path("out/user").display()
+    );
+    let spool = prefix.path("spool/daemon");
+    fs::write(&spool, prefix.fill(&table)).unwrap();
+    std::os::unix::fs::chown(&spool, Some(account.uid.as_raw()), Some(account.gid.as_raw())).unwrap();
+    fs::set_permissions(&spool, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(prefix.start_anew().stop(), Some(0));
+    let db = fs::metadata(prefix.path("state/users/daemon/state.db")).unwrap();
+    assert_eq!((db.uid(), db.mode() & 0o777), (account.uid.as_raw(), 0o600));
+    let dir = fs::metadata(prefix.path("state/users/daemon")).unwrap();
+    assert_eq!((dir.uid(), dir.mode() & 0o777), (account.uid.as_raw(), 0o700));
+    fs::write(prefix.watched().join("made"), "").unwrap();
+    let daemon = prefix.start_anew();
+    prefix.lines("user", 1);
+    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(prefix.out("user"), "made\n");
 }

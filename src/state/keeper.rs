@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::statvfs::statvfs;
 
@@ -51,7 +51,8 @@ pub enum Reply {
         id: WatchId,
         /// None: nothing was known of it; `Remember` comes next.
         found: Option<Vec<Difference>>,
-        /// When the look began.
+        /// A file with a later stamp was changed after the path was watched. Not of
+        /// the clock that stamps files: some stamps (Linux 6.13) are ahead of that.
         at: Stamp,
     },
     /// To `Remember`: these must be looked at again.
@@ -157,8 +158,8 @@ impl Desk {
     fn does(&mut self, job: Job) -> Option<Reply> {
         match job {
             Job::Begin { id, key, spec } => {
-                let at = file_clock();
-                let found = self.begin(id, key, spec, at);
+                let at = wall_clock();
+                let found = self.begin(id, key, spec, file_clock());
                 Some(Reply::Compared { id, found, at })
             }
             Job::Remember(id, except) => Some(Reply::Remembered(id, self.remember(id, except))),
@@ -292,6 +293,12 @@ impl Desk {
             log::error!("{error}; changes are served, and reported once more by catch-up= at the next start");
         }
     }
+}
+
+/// Never earlier than the stamp of a change that precedes this call.
+fn wall_clock() -> Stamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Stamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// A change in the tick of the look: another one would not show.

@@ -52,13 +52,16 @@ impl Mark {
     }
 }
 
+/// From, to.
+pub type Rename = (Box<[u8]>, Box<[u8]>);
+
 /// Touched paths of one watch.
 #[derive(Clone, Debug, Default)]
 pub struct Marks {
     /// By the path of the snapshot.
     pub paths: BTreeMap<Box<[u8]>, Mark>,
     /// Directories renamed with all they hold: from, to, in order.
-    pub renames: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub renames: Vec<Rename>,
 }
 
 impl Marks {
@@ -88,12 +91,13 @@ impl Marks {
         }
     }
 
-    /// What a difference touches: it has been reported as it is now.
+    /// What a difference touches: it is reported as it was found, which was
+    /// before what is known by now.
     pub fn difference(&mut self, difference: &Difference) {
         let mark = Mark { close: Close::Seen, left: false };
-        self.put(&difference.path, mark);
+        self.put_back(difference.path.clone(), mark);
         if let Some(old) = &difference.old_path {
-            self.put(old, Mark { left: difference.entry.is_dir(), ..mark });
+            self.put_back(old.clone(), Mark { left: difference.entry.is_dir(), ..mark });
         }
     }
 

@@ -169,8 +169,6 @@ impl Store {
         snapshot: &Snapshot,
         except: &HashSet<Box<[u8]>>,
     ) -> Result<i64, StoreError> {
-        let path = &self.path;
-        let db = &mut self.db;
         let remember = |db: &mut Connection| {
             let all = db.transaction()?;
             let sql = "INSERT INTO watches (key, filesystem, seen) VALUES (?1, ?2, ?3) RETURNING id";
@@ -182,8 +180,7 @@ impl Store {
             all.commit()?;
             Ok(watch)
         };
-        let result = remember(db);
-        let _ = path;
+        let result = remember(&mut self.db);
         result.map_err(|error| self.wrong(&error))
     }
 
@@ -321,4 +318,75 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<(Box<[u8]>, Entry)> {
 fn today() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(paths: &[&[u8]]) -> Snapshot {
+        let entry = |at: usize| Entry { inode: u64::MAX - at as u64, mode: 0o100_644, ..Entry::default() };
+        paths.iter().enumerate().map(|(at, path)| ((*path).into(), entry(at))).collect()
+    }
+
+    fn paths(store: &Store, watch: i64) -> Vec<Vec<u8>> {
+        store.load(watch).unwrap().into_keys().map(<[u8]>::into_vec).collect()
+    }
+
+    #[test]
+    fn what_is_remembered_is_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let all = snapshot(&[b"", b"a", b"a/\xff", b"b"]);
+        let mut store = Store::open(&path).unwrap();
+        assert_eq!(store.find(b"k", 1).unwrap(), (None, false));
+        let watch = store.remember(b"k", 1, &all, &HashSet::new()).unwrap();
+        drop(store);
+        let mut store = Store::open(&path).unwrap();
+        assert_eq!(store.find(b"k", 1).unwrap(), (Some(watch), false));
+        assert_eq!(store.find(b"k", 2).unwrap(), (None, true));
+        assert_eq!(store.load(watch).unwrap(), all);
+        store.forget_old(&[]).unwrap();
+        assert_eq!(store.find(b"k", 1).unwrap().0, Some(watch), "it was asked for today");
+    }
+
+    #[test]
+    fn a_directory_takes_along_what_it_holds_whatever_the_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&dir.path().join("state.db")).unwrap();
+        let all = snapshot(&[b"\xff", b"\xff-x", b"\xff/\xfe", b"\xff/d/\n", b"\xff0", b"z/old"]);
+        let watch = store.remember(b"k", 1, &all, &HashSet::new()).unwrap();
+        store.commit(&[(watch, Change::Renamed(b"\xff", b"z"))]).unwrap();
+        let wanted: [&[u8]; 5] = [b"z/d/\n", b"z/\xfe", b"\xff", b"\xff-x", b"\xff0"];
+        assert_eq!(paths(&store, watch), wanted);
+        store.commit(&[(watch, Change::Emptied(b"z")), (watch, Change::Gone(b"\xff"))]).unwrap();
+        assert_eq!(paths(&store, watch), [&b"\xff-x"[..], b"\xff0"]);
+    }
+
+    #[test]
+    fn what_is_owed_stays_until_it_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&dir.path().join("state.db")).unwrap();
+        let watch = store.remember(b"k", 1, &Snapshot::new(), &HashSet::new()).unwrap();
+        let mut owed = |known| {
+            store.commit(&[(watch, Change::Is(b"f", Entry::default(), known))]).unwrap();
+            store.load(watch).unwrap().values().next().unwrap().owed
+        };
+        assert!(!owed(None) && owed(Some(true)) && owed(None) && !owed(Some(false)) && !owed(None));
+    }
+
+    #[test]
+    fn damaged_files_and_those_of_later_versions() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        std::fs::write(&path, [b'x'; 5000]).unwrap();
+        assert!(matches!(Store::open(&path), Err(StoreError::Damaged(_))));
+        set_aside(&path).unwrap();
+        let store = Store::open(&path).unwrap();
+        store.db.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        drop(store);
+        assert!(matches!(Store::open(&path), Err(StoreError::Newer(_))));
+        let below = path.join("not-a-directory");
+        assert!(matches!(Store::open(&below), Err(StoreError::Failed { .. })));
+    }
 }

@@ -86,6 +86,12 @@ impl CatchUp {
         self.watches.values().all(|watched| watched.caught_up)
     }
 
+    /// The thread has something to say that is waited for: without it, what was
+    /// told since could not be written down.
+    fn is_busy(&self) -> bool {
+        self.flight.is_some() || self.begun && self.keeper.is_some() && !self.caught_up()
+    }
+
     /// True for an event of one of our own lines: it is nobody else's.
     pub fn hears(&mut self, line: LineId, event: &Event, now: Moment) -> bool {
         if line.0 & OWN == 0 {
@@ -162,7 +168,10 @@ impl Engine {
         }
         let known = self.catch_up.watches.iter_mut().find(|(_, watched)| watched.key == key);
         if let Some((_, watched)) = known {
-            watched.lines.push(line);
+            // A line that is armed again is known already.
+            if !watched.lines.contains(&line) {
+                watched.lines.push(line);
+            }
             if !watched.caught_up {
                 self.catch_up.told.entry(line).or_default();
             }
@@ -233,7 +242,7 @@ impl Engine {
                 match found {
                     Some(found) => self.tell_past(id, &found, at),
                     None => {
-                        let mut except = self.waiting(id);
+                        let mut except = self.waiting(id, None);
                         if let Some(watched) = self.catch_up.watches.get(&id) {
                             except.extend(watched.marks.paths.keys().cloned());
                         }
@@ -303,11 +312,16 @@ impl Engine {
         }
     }
 
-    /// Paths of which an event still waits for its command.
-    fn waiting(&self, id: WatchId) -> HashSet<Box<[u8]>> {
+    /// Touched paths, `known` among them, of which an event still waits for its
+    /// command; all of them while the process of a stream has some to read.
+    fn waiting(&self, id: WatchId, known: Option<&Marks>) -> HashSet<Box<[u8]>> {
         let mut all = HashSet::new();
         let Some(watched) = self.catch_up.watches.get(&id) else { return all };
         for line in &watched.lines {
+            if self.streams.waits(*line) {
+                let touched = known.into_iter().chain([&watched.marks]);
+                all.extend(touched.flat_map(|marks| marks.paths.keys().cloned()));
+            }
             self.scheduler.each_waiting(*line, &mut |event| {
                 let old = event.old_path.as_ref().map(|path| path.as_os_str().to_owned());
                 for path in old.into_iter().chain([event.target()]) {
@@ -332,7 +346,7 @@ impl Engine {
             if self.catch_up.watches.get(&id).filter(touched).is_none() {
                 continue;
             }
-            let waiting = self.waiting(id);
+            let waiting = self.waiting(id, None);
             let Some(watched) = self.catch_up.watches.get_mut(&id) else { continue };
             let marks = watched.marks.take(|path| waiting.contains(path));
             held |= !watched.marks.is_empty();
@@ -361,7 +375,7 @@ impl Engine {
         let flight = self.catch_up.flight.take().unwrap_or_default();
         let mut except = HashMap::new();
         for (id, marks) in &flight {
-            let mut held = self.waiting(*id);
+            let mut held = self.waiting(*id, Some(marks));
             if let Some(watched) = self.catch_up.watches.get_mut(id) {
                 held.extend(watched.marks.paths.keys().cloned());
                 held.retain(|path| marks.paths.contains_key(path));
@@ -386,13 +400,14 @@ impl Engine {
     /// Writes down all that can be, and waits until it is: at a stop, and when a
     /// line goes. What takes too long is told again at the next start.
     pub(super) fn write_down(&mut self) {
-        // A second time for what changed in the tick of the first look.
-        for _ in 0..2 {
-            if self.catch_up.flight.is_none() && !self.look() {
+        // After what is under way, all that is touched, and once more what changed
+        // in the tick of that look.
+        for _ in 0..3 {
+            if !self.catch_up.is_busy() && !self.look() {
                 return;
             }
             let until = self.clock.now() + PATIENCE;
-            while self.catch_up.flight.is_some() {
+            while self.catch_up.is_busy() {
                 let rest = until - self.clock.now();
                 let Some(keeper) = &self.catch_up.keeper else { return };
                 let Some(reply) = keeper.wait(rest) else { return };
