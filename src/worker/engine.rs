@@ -104,7 +104,11 @@ impl Engine {
         let signals = SignalFd::with_flags(&stop, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let source = Sources::new()?;
-        let runner = Runner::new()?;
+        let mut runner = Runner::new()?;
+        runner.set_mailer(settings.mailer.clone());
+        if !settings.system {
+            runner.set_owner(&settings.owner);
+        }
         let streams = StreamLines::new()?;
         let readable = |tag| EpollEvent::new(EpollFlags::EPOLLIN, tag);
         epoll.add(source.fd(), readable(SOURCE))?;
