@@ -136,6 +136,8 @@ fn source_once(top: &Path, mask: Mask) -> (Duration, Inotify) {
         recursive: true,
         depth: None,
         dotdirs: false,
+        poll: None,
+        exclude: Vec::new(),
     };
     source.add(request, &mut out);
     assert!(out.is_empty(), "raise fs.inotify.max_user_watches: {out:?}");

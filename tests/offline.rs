@@ -39,24 +39,44 @@ fn prefix(options: &str) -> Prefix {
 
 fn line(prefix: &Prefix, table: &str, options: &str) {
     let hook = prefix.path("collect");
-    prefix.table(table, &format!("@W {options},catch-up=true,stdin=json {}\n", hook.display()));
+    prefix.table(
+        table,
+        &format!("@W {options},catch-up=true,stdin=json {}\n", hook.display()),
+    );
 }
 
 fn events(prefix: &Prefix) -> Vec<Told> {
     let text = prefix.out("events");
     // The last line may be half written.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole.lines().map(|line| told(&serde_json::from_str(line).unwrap(), prefix)).collect()
+    whole
+        .lines()
+        .map(|line| told(&serde_json::from_str(line).unwrap(), prefix))
+        .collect()
 }
 
 fn told(json: &Value, prefix: &Prefix) -> Told {
     let path = match json.get("path_raw").and_then(Value::as_str) {
-        Some(raw) => OsString::from_vec(base64::engine::general_purpose::STANDARD.decode(raw).unwrap()),
+        Some(raw) => OsString::from_vec(
+            base64::engine::general_purpose::STANDARD
+                .decode(raw)
+                .unwrap(),
+        ),
         None => json["path"].as_str().unwrap().into(),
     };
     let root = prefix.watched();
-    let below = |path: &OsStr| Path::new(path).strip_prefix(&root).unwrap().as_os_str().to_owned();
-    let events = json["events"].as_array().unwrap().iter().map(|event| event.as_str().unwrap());
+    let below = |path: &OsStr| {
+        Path::new(path)
+            .strip_prefix(&root)
+            .unwrap()
+            .as_os_str()
+            .to_owned()
+    };
+    let events = json["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event.as_str().unwrap());
     let old = json.get("old_path").and_then(Value::as_str);
     Told {
         path: below(&path),
@@ -75,10 +95,20 @@ fn run(prefix: &Prefix) -> Vec<Told> {
 }
 
 trait StartAnew {
+    fn note(&self, text: &str);
     fn start_anew(&self) -> Daemon<'_>;
 }
 
 impl StartAnew for Prefix {
+    /// Into the log, for the reader of a failure.
+    fn note(&self, text: &str) {
+        let mut log = fs::OpenOptions::new()
+            .append(true)
+            .open(self.path("log"))
+            .unwrap();
+        std::io::Write::write_all(&mut log, format!("--- {text}\n").as_bytes()).unwrap();
+    }
+
     /// Starts, whatever earlier daemons wrote in the log.
     fn start_anew(&self) -> Daemon<'_> {
         let ready = "ready to process filesystem events";
@@ -93,8 +123,14 @@ fn by_path(told: &[Told]) -> BTreeMap<String, Vec<String>> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for told in told {
         assert!(told.offline, "{told:?}");
-        let from = told.old.as_ref().map(|old| format!(" from {old}")).unwrap_or_default();
-        all.entry(told.path.to_string_lossy().into()).or_default().push(format!("{}{from}", told.events));
+        let from = told
+            .old
+            .as_ref()
+            .map(|old| format!(" from {old}"))
+            .unwrap_or_default();
+        all.entry(told.path.to_string_lossy().into())
+            .or_default()
+            .push(format!("{}{from}", told.events));
     }
     all
 }
@@ -102,7 +138,12 @@ fn by_path(told: &[Told]) -> BTreeMap<String, Vec<String>> {
 fn expect(told: &[Told], wanted: &[(&str, &[&str])]) {
     let wanted: BTreeMap<String, Vec<String>> = wanted
         .iter()
-        .map(|(path, events)| ((*path).into(), events.iter().map(|event| (*event).into()).collect()))
+        .map(|(path, events)| {
+            (
+                (*path).into(),
+                events.iter().map(|event| (*event).into()).collect(),
+            )
+        })
         .collect();
     // Runs of one path go on beside each other.
     let sorted = |mut all: BTreeMap<String, Vec<String>>| {
@@ -118,10 +159,16 @@ fn everything_that_happened_and_only_that() {
     let at = |name: &str| prefix.watched().join(name);
     fs::create_dir(at("d")).unwrap();
     fs::create_dir(at("tree")).unwrap();
-    for name in ["same", "written", "gone", "renamed", "mode", "d/deep", "tree/a", "tree/b", "saved"] {
+    for name in [
+        "same", "written", "gone", "renamed", "mode", "d/deep", "tree/a", "tree/b", "saved",
+    ] {
         fs::write(at(name), "1").unwrap();
     }
-    assert_eq!(run(&prefix), [], "the first time there is nothing to compare");
+    assert_eq!(
+        run(&prefix),
+        [],
+        "the first time there is nothing to compare"
+    );
     assert_eq!(run(&prefix), [], "nothing changed");
 
     fs::write(at("written"), "longer").unwrap();
@@ -171,12 +218,18 @@ fn what_was_told_while_it_ran_is_not_told_again() {
     fs::hard_link(at("new"), at("link")).unwrap();
     std::os::unix::fs::symlink("new", at("symlink")).unwrap();
     fs::set_permissions(at("x"), fs::Permissions::from_mode(0o700)).unwrap();
-    let end = |told: &[Told]| told.iter().any(|told| told.path == "x" && told.events.starts_with("IN_ATTRIB"));
+    let end = |told: &[Told]| {
+        told.iter()
+            .any(|told| told.path == "x" && told.events.starts_with("IN_ATTRIB"))
+    };
     prefix.wait("the last change", || end(&events(&prefix)));
     assert_eq!(daemon.stop(), Some(0));
     assert_eq!(run(&prefix), []);
     fs::write(at("z/b/f"), "longer").unwrap();
-    expect(&run(&prefix), &[("z/b/f", &["IN_MODIFY", "IN_CLOSE_WRITE"])]);
+    expect(
+        &run(&prefix),
+        &[("z/b/f", &["IN_MODIFY", "IN_CLOSE_WRITE"])],
+    );
 }
 
 #[test]
@@ -188,7 +241,10 @@ fn a_line_keeps_its_past_over_an_edit_of_its_table() {
     fs::write(prefix.watched().join("new"), "22").unwrap();
     fs::remove_file(prefix.path("tables/t")).unwrap();
     line(&prefix, "another", "IN_CLOSE_WRITE");
-    expect(&run(&prefix), &[("new", &["IN_CLOSE_WRITE"]), ("old", &["IN_CLOSE_WRITE"])]);
+    expect(
+        &run(&prefix),
+        &[("new", &["IN_CLOSE_WRITE"]), ("old", &["IN_CLOSE_WRITE"])],
+    );
 
     // Edited while it runs: nothing is told twice, nothing is forgotten.
     let daemon = prefix.start_anew();
@@ -197,15 +253,20 @@ fn a_line_keeps_its_past_over_an_edit_of_its_table() {
     prefix.wait("the third file", || told("third"));
     fs::remove_file(prefix.path("tables/another")).unwrap();
     line(&prefix, "t", "IN_CLOSE_WRITE,key=x");
-    daemon.signal(Signal::SIGHUP);
-    daemon.wait_log("t");
     prefix.wait("the new table", || {
-        fs::write(prefix.watched().join("fourth"), "1").unwrap();
-        told("fourth")
+        prefix.log().contains("table t created, loading")
     });
+    fs::write(prefix.watched().join("fourth"), "1").unwrap();
+    prefix.wait("the fourth file", || told("fourth"));
     assert_eq!(daemon.stop(), Some(0));
     assert_eq!(run(&prefix), []);
-    assert_eq!(events(&prefix).iter().filter(|told| told.path == "third").count(), 1);
+    assert_eq!(
+        events(&prefix)
+            .iter()
+            .filter(|told| told.path == "third")
+            .count(),
+        1
+    );
 }
 
 #[test]
@@ -216,10 +277,21 @@ fn options_say_what_is_covered() {
         fs::create_dir_all(at(dir)).unwrap();
     }
     assert_eq!(run(&prefix), []);
-    for name in ["a/1.txt", "a/b/2.txt", "cache/3.txt", ".hidden/4.txt", "5.tmp", "6.jpg", "7.txt"] {
+    for name in [
+        "a/1.txt",
+        "a/b/2.txt",
+        "cache/3.txt",
+        ".hidden/4.txt",
+        "5.tmp",
+        "6.jpg",
+        "7.txt",
+    ] {
         fs::write(at(name), "1").unwrap();
     }
-    expect(&run(&prefix), &[("7.txt", &["IN_CREATE"]), ("a/1.txt", &["IN_CREATE"])]);
+    expect(
+        &run(&prefix),
+        &[("7.txt", &["IN_CREATE"]), ("a/1.txt", &["IN_CREATE"])],
+    );
 }
 
 #[test]
@@ -235,7 +307,11 @@ fn a_file_and_a_pattern() {
     prefix.table("t", &both);
     assert_eq!(run(&prefix), []);
     fs::write(prefix.watched().join("file.new"), "22").unwrap();
-    fs::rename(prefix.watched().join("file.new"), prefix.watched().join("file")).unwrap();
+    fs::rename(
+        prefix.watched().join("file.new"),
+        prefix.watched().join("file"),
+    )
+    .unwrap();
     fs::create_dir_all(prefix.watched().join("u2/in")).unwrap();
     fs::write(prefix.watched().join("u2/in/x"), "1").unwrap();
     fs::write(prefix.watched().join("u1/in/y"), "1").unwrap();
@@ -272,7 +348,11 @@ fn names_of_any_bytes_and_trees_of_any_depth() {
     let mut wanted = odd;
     wanted.sort_unstable();
     assert_eq!(names, wanted);
-    fs::rename(prefix.watched().join("\u{1}d"), prefix.watched().join(OsStr::from_bytes(b"\xfed"))).unwrap();
+    fs::rename(
+        prefix.watched().join("\u{1}d"),
+        prefix.watched().join(OsStr::from_bytes(b"\xfed")),
+    )
+    .unwrap();
     assert_eq!(run(&prefix).len(), 2);
     assert_eq!(run(&prefix), []);
 }
@@ -282,13 +362,20 @@ fn a_damaged_file_is_set_aside() {
     let prefix = prefix("IN_CREATE");
     assert_eq!(run(&prefix), []);
     let db = prefix.path("state/state.db");
-    assert_eq!(fs::metadata(&db).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(&db).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     for wal in ["state.db-wal", "state.db-shm"] {
         let _ = fs::remove_file(prefix.path("state").join(wal));
     }
     fs::write(&db, vec![b'x'; 8192]).unwrap();
     assert_eq!(run(&prefix), []);
-    assert!(prefix.log().contains("is damaged and was moved to"), "{}", prefix.log());
+    assert!(
+        prefix.log().contains("is damaged and was moved to"),
+        "{}",
+        prefix.log()
+    );
     assert!(prefix.path("state/state.db.damaged").exists());
     fs::write(prefix.watched().join("new"), "").unwrap();
     expect(&run(&prefix), &[("new", &["IN_CREATE"])]);
@@ -299,9 +386,17 @@ fn without_its_file_everything_else_goes_on() {
     let prefix = prefix("IN_CREATE");
     fs::create_dir(prefix.path("state/state.db")).unwrap();
     let daemon = prefix.start_anew();
-    assert!(prefix.log().contains("catch-up= is without effect"), "{}", prefix.log());
+    assert!(
+        prefix.log().contains("catch-up= is without effect"),
+        "{}",
+        prefix.log()
+    );
     fs::write(prefix.watched().join("new"), "").unwrap();
-    prefix.wait("the event", || events(&prefix).iter().any(|told| told.path == "new" && !told.offline));
+    prefix.wait("the event", || {
+        events(&prefix)
+            .iter()
+            .any(|told| told.path == "new" && !told.offline)
+    });
     assert_eq!(daemon.stop(), Some(0));
 }
 
@@ -328,7 +423,10 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % below
     }
 }
@@ -338,7 +436,14 @@ fn nothing_is_lost_by_kill_9_at_any_moment() {
     let prefix = prefix("IN_OPEN");
     let hook = prefix.path("read");
     let text = "while IFS= read -r p; do v=; IFS= read -r v < \"$p\"; printf '%s %s\\n' \"$p\" \"$v\"; done";
-    fs::write(&hook, format!("#!/bin/sh\n{text} >> {}\n", prefix.path("out/read").display())).unwrap();
+    fs::write(
+        &hook,
+        format!(
+            "#!/bin/sh\n{text} >> {}\n",
+            prefix.path("out/read").display()
+        ),
+    )
+    .unwrap();
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
     let table = "@W IN_CLOSE_WRITE,IN_MOVED_TO,exclude=fresh,catch-up=true,batch=5ms,stdin=paths";
     prefix.table("t", &format!("{table} {}\n", hook.display()));
@@ -357,7 +462,9 @@ fn nothing_is_lost_by_kill_9_at_any_moment() {
                 kill(victim, Signal::SIGKILL).unwrap();
             }
             version += 1;
-            let path = prefix.watched().join(format!("d{}/f{}", dice.roll(4), dice.roll(60)));
+            let path = prefix
+                .watched()
+                .join(format!("d{}/f{}", dice.roll(4), dice.roll(60)));
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             let text = format!("{version:0>width$}", width = 8 + (version % 50) as usize);
             if dice.roll(3) == 0 {
@@ -368,19 +475,64 @@ fn nothing_is_lost_by_kill_9_at_any_moment() {
             }
             last.insert(path.to_str().unwrap().to_owned(), version);
         }
+        prefix.note(&format!("round {round}: up to version {version}"));
         if round % 2 == 0 {
             daemon.child.wait().unwrap();
         }
     }
-    // For every file a command ran that found its last version.
+    // For every file a command runs that finds its last version.
     let daemon = prefix.start_anew();
+    prefix.wait("the last version of every file", || {
+        let mut told: BTreeMap<String, u64> = BTreeMap::new();
+        for line in prefix.out("read").lines() {
+            let (path, found) = line.rsplit_once(' ').unwrap_or_default();
+            let newest = told.entry(path.to_owned()).or_default();
+            *newest = found.parse().unwrap_or(0).max(*newest);
+        }
+        let missing = |(path, version): &(&String, &u64)| told.get(*path) != Some(version);
+        let missing: Vec<_> = last.iter().filter(missing).collect();
+        fs::write(prefix.path("run/missing"), format!("{missing:?}")).unwrap();
+        missing.is_empty()
+    });
     assert_eq!(daemon.stop(), Some(0));
-    let mut told: BTreeMap<String, u64> = BTreeMap::new();
-    for line in prefix.out("read").lines() {
-        let (path, found) = line.rsplit_once(' ').unwrap();
-        let newest = told.entry(path.to_owned()).or_default();
-        *newest = found.parse().unwrap_or(0).max(*newest);
+}
+
+#[test]
+fn the_file_of_a_user_is_the_users_own() {
+    if !is_root() {
+        return;
     }
-    let missing: Vec<_> = last.iter().filter(|(path, version)| told.get(*path) != Some(version)).collect();
-    assert!(missing.is_empty(), "{missing:?}");
+    use std::os::unix::fs::MetadataExt;
+    let account = nix::unistd::User::from_name("daemon").unwrap().unwrap();
+    let prefix = Prefix::new();
+    // As an installation of before had it.
+    fs::set_permissions(prefix.path("state"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(prefix.path("incron.allow"), "daemon\n").unwrap();
+    fs::set_permissions(prefix.path("out"), fs::Permissions::from_mode(0o777)).unwrap();
+    let table = format!(
+        "@W IN_CREATE,catch-up=true /bin/sh -c 'echo $# >> {}'\n",
+        prefix.path("out/user").display()
+    );
+    let spool = prefix.path("spool/daemon");
+    fs::write(&spool, prefix.fill(&table)).unwrap();
+    std::os::unix::fs::chown(
+        &spool,
+        Some(account.uid.as_raw()),
+        Some(account.gid.as_raw()),
+    )
+    .unwrap();
+    fs::set_permissions(&spool, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(prefix.start_anew().stop(), Some(0));
+    let db = fs::metadata(prefix.path("state/users/daemon/state.db")).unwrap();
+    assert_eq!((db.uid(), db.mode() & 0o777), (account.uid.as_raw(), 0o600));
+    let dir = fs::metadata(prefix.path("state/users/daemon")).unwrap();
+    assert_eq!(
+        (dir.uid(), dir.mode() & 0o777),
+        (account.uid.as_raw(), 0o700)
+    );
+    fs::write(prefix.watched().join("made"), "").unwrap();
+    let daemon = prefix.start_anew();
+    prefix.lines("user", 1);
+    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(prefix.out("user"), "made\n");
 }

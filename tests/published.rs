@@ -107,12 +107,14 @@ fn nginx_is_reloaded_when_its_test_passes() {
         |s| {
             s.stand_in(
                 "nginx",
-                "[ \"$1\" != -t ] || ! grep -qs broken @P/watched/site",
+                "[ \"$1\" = -t ] || exit 0\n\
+                 grep -qs broken @P/watched/site; good=$?\n\
+                 echo verdict >> @P/out/verdicts; [ $good -ne 0 ]",
             )
         },
         |s, _| {
             put(watched(s, "site"), "broken");
-            s.prefix.lines("nginx", 1);
+            s.prefix.lines("verdicts", 1);
             put(watched(s, "site"), "good");
             assert_eq!(s.prefix.lines("nginx", 3), ["<-t>", "<-t>", "<-s><reload>"]);
         },
@@ -158,8 +160,11 @@ fn a_commit_for_each_save_with_an_empty_message() {
             let commits = format!("{git} rev-list --count HEAD 2>/dev/null || echo 0");
             for (i, text) in ["one", "two"].iter().enumerate() {
                 put(watched(s, "page"), text);
-                s.prefix
-                    .wait("the commit", || sh(&commits).trim() == (i + 1).to_string());
+                // The lock goes after the commit is there; the next add wants it.
+                s.prefix.wait("the commit", || {
+                    sh(&commits).trim() == (i + 1).to_string()
+                        && !watched(s, ".git/index.lock").exists()
+                });
             }
             assert_eq!(sh(&format!("{git} log -1 --format=%s")).trim(), "");
             assert_eq!(sh(&format!("{git} show HEAD:page")), "two");

@@ -454,7 +454,6 @@ fn file_line(story: &Story) -> Daemon<'_> {
 }
 
 #[test]
-#[ignore = "a link made while the line is served is not noticed: src/watch/serve.rs"]
 fn a_write_through_a_link_made_later_is_a_save() {
     let story = Story::new();
     fs::write(story.path("watched/f"), "old").unwrap();

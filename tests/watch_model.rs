@@ -160,6 +160,9 @@ struct Model {
     file_told: Vec<usize>,
     file_changed: Option<usize>,
     file_is: Option<u64>,
+    /// What it was at the last check: what is back by now has not changed.
+    file_was: Option<u64>,
+    file_other: Option<usize>,
     overhead: usize,
 }
 
@@ -195,6 +198,8 @@ impl Model {
             file_told: Vec::new(),
             file_changed: None,
             file_is: None,
+            file_was: None,
+            file_other: None,
             overhead,
         };
         model.clear();
@@ -210,6 +215,8 @@ impl Model {
         self.told.clear();
         self.file_told.clear();
         self.file_changed = None;
+        self.file_other = None;
+        self.file_was = self.file_is;
         self.at_check = self.before.clone();
         self.dir_paths.clear();
         self.note_dirs();
@@ -305,6 +312,13 @@ impl Model {
             .filter(|(p, _)| visible(p))
             .map(|(_, (ino, _))| *ino)
             .collect();
+        // Directories whose content was visible.
+        let inside: BTreeSet<u64> = self
+            .before
+            .iter()
+            .filter(|(p, _)| visible(&format!("{p}/x")))
+            .map(|(_, (ino, _))| *ino)
+            .collect();
         let mut arrived = Vec::new();
         for (path, (ino, kind)) in after.iter().filter(|(p, _)| visible(p)) {
             let new_here = self.before.get(path).is_none_or(|(old, _)| old != ino);
@@ -315,7 +329,7 @@ impl Model {
             let dir = path.rsplit_once('/').unwrap().0;
             let dir_new = after
                 .get(dir)
-                .is_some_and(|(i, _)| dir != "d" && !seen.contains(i));
+                .is_some_and(|(i, _)| dir != "d" && !inside.contains(i));
             if !seen.contains(ino) || direct || dir_new {
                 *self.came.entry(base(path).to_owned()).or_default() += 1;
                 if direct || !self.sighted.contains(ino) && !seen.contains(ino) {
@@ -381,7 +395,10 @@ impl Model {
             .filter(fs::Metadata::is_file)
             .map(|m| m.ino());
         if file != self.file_is {
-            self.file_changed = file.map(|_| self.now);
+            self.file_other = file.map(|_| self.now);
+            if file.is_none() {
+                self.file_changed = None;
+            }
             self.file_is = file;
         }
         for ((ino, _), need) in &mut self.needs {
@@ -442,14 +459,22 @@ impl Model {
                 *at >= need.since && mask.intersects(need.bits) && need.paths.contains(path)
             });
             if !ok {
+                let heard: Vec<_> = self
+                    .told
+                    .iter()
+                    .map(|(at, e)| format!("{at}: {}", self.kit.text(e)))
+                    .collect();
                 return Err(format!(
-                    "not told (write: {write}): inode {ino} {:?}",
-                    need.paths
+                    "not told (write: {write}), at {} of {}: inode {ino} {:?}
+{heard:#?}",
+                    need.since, self.now, need.paths
                 ));
             }
         }
         self.check_gone(&told)?;
-        if let Some(since) = self.file_changed
+        if let Some(since) = self
+            .file_changed
+            .max(self.file_other.filter(|_| self.file_is != self.file_was))
             && !self.file_told.iter().any(|at| *at >= since)
         {
             return Err(format!("not told: the file line, changed at {since}"));

@@ -209,7 +209,12 @@ impl Scheduler {
             let starts = self.slots.running.values();
             let granted = starts.filter(|start| start.line == line && !start.fetched);
             for start in granted {
-                start.work.events.as_slice().iter().for_each(|event| each(event));
+                start
+                    .work
+                    .events
+                    .as_slice()
+                    .iter()
+                    .for_each(|event| each(event));
             }
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::statvfs::statvfs;
 
@@ -51,7 +51,8 @@ pub enum Reply {
         id: WatchId,
         /// None: nothing was known of it; `Remember` comes next.
         found: Option<Vec<Difference>>,
-        /// When the look began.
+        /// A file with a later stamp was changed after the path was watched. Not of
+        /// the clock that stamps files: some stamps (Linux 6.13) are ahead of that.
         at: Stamp,
     },
     /// To `Remember`: these must be looked at again.
@@ -86,7 +87,11 @@ impl Keeper {
                 }
             }
         })?;
-        Ok(Self { jobs: Some(jobs), replies, thread: Some(thread) })
+        Ok(Self {
+            jobs: Some(jobs),
+            replies,
+            thread: Some(thread),
+        })
     }
 
     /// Has something done.
@@ -151,19 +156,28 @@ struct Looked {
 impl Desk {
     fn new(path: PathBuf) -> Self {
         let store = open(&path);
-        Self { path, store, watches: HashMap::new(), looked: Vec::new(), failing: false }
+        Self {
+            path,
+            store,
+            watches: HashMap::new(),
+            looked: Vec::new(),
+            failing: false,
+        }
     }
 
     fn does(&mut self, job: Job) -> Option<Reply> {
         match job {
             Job::Begin { id, key, spec } => {
-                let at = file_clock();
-                let found = self.begin(id, key, spec, at);
+                let at = wall_clock();
+                let found = self.begin(id, key, spec, file_clock());
                 Some(Reply::Compared { id, found, at })
             }
             Job::Remember(id, except) => Some(Reply::Remembered(id, self.remember(id, except))),
             Job::Look(all) => {
-                self.looked = all.into_iter().filter_map(|(id, marks)| self.look(id, marks)).collect();
+                self.looked = all
+                    .into_iter()
+                    .filter_map(|(id, marks)| self.look(id, marks))
+                    .collect();
                 Some(Reply::Looked)
             }
             Job::Commit(except) => Some(Reply::Committed(self.commit(&except))),
@@ -172,7 +186,11 @@ impl Desk {
                 None
             }
             Job::Loaded => {
-                let claimed: Vec<i64> = self.watches.values().filter_map(|watch| watch.row).collect();
+                let claimed: Vec<i64> = self
+                    .watches
+                    .values()
+                    .filter_map(|watch| watch.row)
+                    .collect();
                 if let Some(store) = &mut self.store
                     && let Err(error) = store.forget_old(&claimed)
                 {
@@ -184,9 +202,21 @@ impl Desk {
     }
 
     /// None: it was not known.
-    fn begin(&mut self, id: WatchId, key: Vec<u8>, spec: Arc<Spec>, at: Stamp) -> Option<Vec<Difference>> {
+    fn begin(
+        &mut self,
+        id: WatchId,
+        key: Vec<u8>,
+        spec: Arc<Spec>,
+        at: Stamp,
+    ) -> Option<Vec<Difference>> {
         let filesystem = filesystem(&spec);
-        let mut watch = Watch { key, spec, filesystem, row: None, first: None };
+        let mut watch = Watch {
+            key,
+            spec,
+            filesystem,
+            row: None,
+            first: None,
+        };
         let path = watch.spec.path().display();
         let result = match walk::take(&watch.spec) {
             Ok(now) => match self.known(&watch) {
@@ -204,7 +234,9 @@ impl Desk {
                 }
             },
             Err(error) => {
-                log::warn!("cannot look at {path}: {error}; what changed there meanwhile is not known");
+                log::warn!(
+                    "cannot look at {path}: {error}; what changed there meanwhile is not known"
+                );
                 Some(Vec::new())
             }
         };
@@ -213,22 +245,32 @@ impl Desk {
     }
 
     fn known(&mut self, watch: &Watch) -> Result<Option<(i64, Snapshot)>, StoreError> {
-        let Some(store) = &self.store else { return Ok(None) };
+        let Some(store) = &self.store else {
+            return Ok(None);
+        };
         let (row, elsewhere) = store.find(&watch.key, watch.filesystem)?;
         if row.is_none() && elsewhere {
             let path = watch.spec.path().display();
-            log::warn!("{path} is on another file system than before: it is remembered anew, and nothing is compared");
+            log::warn!(
+                "{path} is on another file system than before: it is remembered anew, and nothing is compared"
+            );
         }
         row.map(|row| Ok((row, store.load(row)?))).transpose()
     }
 
     fn remember(&mut self, id: WatchId, mut except: HashSet<Box<[u8]>>) -> Vec<Box<[u8]>> {
-        let Some(watch) = self.watches.get_mut(&id) else { return Vec::new() };
-        let Some((snapshot, at)) = watch.first.take() else { return Vec::new() };
+        let Some(watch) = self.watches.get_mut(&id) else {
+            return Vec::new();
+        };
+        let Some((snapshot, at)) = watch.first.take() else {
+            return Vec::new();
+        };
         let fresh = snapshot.iter().filter(|(_, entry)| is_fresh(entry, at));
         let fresh: Vec<Box<[u8]>> = fresh.map(|(path, _)| path.clone()).collect();
         except.extend(fresh.iter().cloned());
-        let Some(store) = &mut self.store else { return Vec::new() };
+        let Some(store) = &mut self.store else {
+            return Vec::new();
+        };
         match store.remember(&watch.key, watch.filesystem, &snapshot, &except) {
             Ok(row) => watch.row = Some(row),
             Err(error) => self.failed(&error),
@@ -242,24 +284,44 @@ impl Desk {
         let mut seen = Vec::with_capacity(marks.paths.len());
         for (path, mark) in &marks.paths {
             // What cannot be looked at keeps its old entry, and is told again.
-            let Ok(entry) = walk::look(&watch.spec, path) else { continue };
+            let Ok(entry) = walk::look(&watch.spec, path) else {
+                continue;
+            };
             let entry = entry.filter(|entry| watch.spec.wants(path, entry.is_dir()));
             seen.push((path.clone(), *mark, entry));
         }
-        Some(Looked { id, marks, seen, at })
+        Some(Looked {
+            id,
+            marks,
+            seen,
+            at,
+        })
     }
 
-    fn commit(&mut self, except: &HashMap<WatchId, HashSet<Box<[u8]>>>) -> Vec<(WatchId, Box<[u8]>, Mark)> {
+    fn commit(
+        &mut self,
+        except: &HashMap<WatchId, HashSet<Box<[u8]>>>,
+    ) -> Vec<(WatchId, Box<[u8]>, Mark)> {
         let mut again = Vec::new();
         let mut changes = Vec::new();
         let looked = std::mem::take(&mut self.looked);
-        for Looked { id, marks, seen, at } in &looked {
-            let Some(row) = self.watches.get(id).and_then(|watch| watch.row) else { continue };
+        for Looked {
+            id,
+            marks,
+            seen,
+            at,
+        } in &looked
+        {
+            let Some(row) = self.watches.get(id).and_then(|watch| watch.row) else {
+                continue;
+            };
             let except = except.get(id);
             let held = |path: &[u8]| except.is_some_and(|except| except.contains(path));
             let renames = marks.renames.iter();
             changes.extend(renames.map(|(from, to)| (row, Change::Renamed(from, to))));
-            let emptied = seen.iter().filter(|(path, mark, _)| mark.left && !held(path));
+            let emptied = seen
+                .iter()
+                .filter(|(path, mark, _)| mark.left && !held(path));
             changes.extend(emptied.map(|(path, ..)| (row, Change::Emptied(path))));
             for (path, mark, entry) in seen.iter().filter(|(path, ..)| !held(path)) {
                 match entry {
@@ -289,9 +351,19 @@ impl Desk {
             self.store = None;
             aside(&self.path, "catch-up= begins anew at the next start");
         } else if !std::mem::replace(&mut self.failing, true) {
-            log::error!("{error}; changes are served, and reported once more by catch-up= at the next start");
+            log::error!(
+                "{error}; changes are served, and reported once more by catch-up= at the next start"
+            );
         }
     }
+}
+
+/// Never earlier than the stamp of a change that precedes this call.
+fn wall_clock() -> Stamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Stamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// A change in the tick of the look: another one would not show.
@@ -308,14 +380,20 @@ fn open(path: &Path) -> Option<Store> {
         other => other,
     };
     failed
-        .inspect_err(|error| log::error!("{error}; catch-up= is without effect until it can be used"))
+        .inspect_err(|error| {
+            log::error!("{error}; catch-up= is without effect until it can be used")
+        })
         .ok()
 }
 
 fn aside(path: &Path, so: &str) {
     match store::set_aside(path) {
         Ok(aside) => {
-            log::error!("{} is damaged and was moved to {}; {so}", path.display(), aside.display());
+            log::error!(
+                "{} is damaged and was moved to {}; {so}",
+                path.display(),
+                aside.display()
+            );
         }
         Err(error) => log::error!("{} is damaged: remove it ({error}); {so}", path.display()),
     }
@@ -324,6 +402,9 @@ fn aside(path: &Path, so: &str) {
 /// What tells the file system of a path from another that is mounted there at
 /// other times: `f_fsid`, of the path or the nearest directory that exists.
 fn filesystem(spec: &Spec) -> i64 {
-    let found = spec.path().ancestors().find_map(|path| statvfs(path.as_os_str().as_bytes()).ok());
+    let found = spec
+        .path()
+        .ancestors()
+        .find_map(|path| statvfs(path.as_os_str().as_bytes()).ok());
     found.map_or(0, |found| found.filesystem_id() as i64)
 }

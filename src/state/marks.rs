@@ -48,9 +48,15 @@ impl Mark {
             Close::AsBefore => self.close,
             close => close,
         };
-        Mark { close, left: self.left || later.left }
+        Mark {
+            close,
+            left: self.left || later.left,
+        }
     }
 }
+
+/// From, to.
+pub type Rename = (Box<[u8]>, Box<[u8]>);
 
 /// Touched paths of one watch.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +64,7 @@ pub struct Marks {
     /// By the path of the snapshot.
     pub paths: BTreeMap<Box<[u8]>, Mark>,
     /// Directories renamed with all they hold: from, to, in order.
-    pub renames: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub renames: Vec<Rename>,
 }
 
 impl Marks {
@@ -70,7 +76,9 @@ impl Marks {
     /// What an event touches.
     pub fn event(&mut self, spec: &Spec, event: &Event) {
         let target = event.target();
-        let Some(path) = spec.relative(target.as_bytes()) else { return };
+        let Some(path) = spec.relative(target.as_bytes()) else {
+            return;
+        };
         let has = |mask: Mask| event.mask.intersects(mask);
         let dir = has(Mask::ISDIR);
         let close = match () {
@@ -80,20 +88,39 @@ impl Marks {
             () if has(Mask::CREATE) => Close::DueIfNew,
             () => Close::AsBefore,
         };
-        self.put(path, Mark { close, left: dir && has(Mask::MOVED_FROM) });
-        if let Some(old) = event.old_path.as_ref().filter(|_| dir && has(Mask::MOVED_TO))
+        self.put(
+            path,
+            Mark {
+                close,
+                left: dir && has(Mask::MOVED_FROM),
+            },
+        );
+        if let Some(old) = event
+            .old_path
+            .as_ref()
+            .filter(|_| dir && has(Mask::MOVED_TO))
             && let Some(old) = spec.relative(old.as_os_str().as_bytes())
         {
             self.renames.push((old.into(), path.into()));
         }
     }
 
-    /// What a difference touches: it has been reported as it is now.
+    /// What a difference touches: it is reported as it was found, which was
+    /// before what is known by now.
     pub fn difference(&mut self, difference: &Difference) {
-        let mark = Mark { close: Close::Seen, left: false };
-        self.put(&difference.path, mark);
+        let mark = Mark {
+            close: Close::Seen,
+            left: false,
+        };
+        self.put_back(difference.path.clone(), mark);
         if let Some(old) = &difference.old_path {
-            self.put(old, Mark { left: difference.entry.is_dir(), ..mark });
+            self.put_back(
+                old.clone(),
+                Mark {
+                    left: difference.entry.is_dir(),
+                    ..mark
+                },
+            );
         }
     }
 
@@ -116,6 +143,9 @@ impl Marks {
         let all = std::mem::take(&mut self.paths);
         let (held, paths) = all.into_iter().partition(|(path, _)| waits(path));
         self.paths = held;
-        Marks { paths, renames: std::mem::take(&mut self.renames) }
+        Marks {
+            paths,
+            renames: std::mem::take(&mut self.renames),
+        }
     }
 }

@@ -90,10 +90,17 @@ impl Store {
             error: error.to_string(),
         };
         // SQLite gives what it makes beside it the same mode.
-        let made = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+        let made = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path);
         made.map_err(|error| failed(&error))?;
         let db = Connection::open(path).map_err(|error| failed(&error))?;
-        let store = Self { path: path.to_owned(), db };
+        let store = Self {
+            path: path.to_owned(),
+            db,
+        };
         store.prepare().map_err(|error| store.wrong(&error))?;
         let version: i32 = store.ask("PRAGMA user_version")?;
         if version > VERSION {
@@ -118,14 +125,19 @@ impl Store {
     }
 
     fn ask(&self, sql: &str) -> Result<i32, StoreError> {
-        self.db.query_row(sql, [], |row| row.get(0)).map_err(|error| self.wrong(&error))
+        self.db
+            .query_row(sql, [], |row| row.get(0))
+            .map_err(|error| self.wrong(&error))
     }
 
     fn wrong(&self, error: &rusqlite::Error) -> StoreError {
         let path = self.path.clone();
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged(path),
-            _ => StoreError::Failed { path, error: error.to_string() },
+            _ => StoreError::Failed {
+                path,
+                error: error.to_string(),
+            },
         }
     }
 
@@ -136,10 +148,15 @@ impl Store {
     /// See [`StoreError`].
     pub fn find(&self, key: &[u8], filesystem: i64) -> Result<(Option<i64>, bool), StoreError> {
         let find = || {
-            let sql = "UPDATE watches SET seen = ?3 WHERE key = ?1 AND filesystem = ?2 RETURNING id";
-            let row = self.db.query_row(sql, params![key, filesystem, today()], |row| row.get(0));
+            let sql =
+                "UPDATE watches SET seen = ?3 WHERE key = ?1 AND filesystem = ?2 RETURNING id";
+            let row = self
+                .db
+                .query_row(sql, params![key, filesystem, today()], |row| row.get(0));
             let other = "SELECT EXISTS (SELECT 1 FROM watches WHERE key = ?1 AND filesystem <> ?2)";
-            let other = self.db.query_row(other, params![key, filesystem], |row| row.get(0))?;
+            let other = self
+                .db
+                .query_row(other, params![key, filesystem], |row| row.get(0))?;
             Ok((row.optional()?, other))
         };
         find().map_err(|error| self.wrong(&error))
@@ -151,7 +168,9 @@ impl Store {
     /// See [`StoreError`].
     pub fn load(&self, watch: i64) -> Result<Snapshot, StoreError> {
         let load = || {
-            let mut all = self.db.prepare_cached("SELECT * FROM entries WHERE watch = ?1")?;
+            let mut all = self
+                .db
+                .prepare_cached("SELECT * FROM entries WHERE watch = ?1")?;
             let rows = all.query_map([watch], entry)?;
             rows.collect::<rusqlite::Result<Snapshot>>()
         };
@@ -169,11 +188,10 @@ impl Store {
         snapshot: &Snapshot,
         except: &HashSet<Box<[u8]>>,
     ) -> Result<i64, StoreError> {
-        let path = &self.path;
-        let db = &mut self.db;
         let remember = |db: &mut Connection| {
             let all = db.transaction()?;
-            let sql = "INSERT INTO watches (key, filesystem, seen) VALUES (?1, ?2, ?3) RETURNING id";
+            let sql =
+                "INSERT INTO watches (key, filesystem, seen) VALUES (?1, ?2, ?3) RETURNING id";
             let watch = all.query_row(sql, params![key, filesystem, today()], |row| row.get(0))?;
             all.execute("DELETE FROM entries WHERE watch = ?1", [watch])?;
             for (path, entry) in snapshot.iter().filter(|(path, _)| !except.contains(*path)) {
@@ -182,8 +200,7 @@ impl Store {
             all.commit()?;
             Ok(watch)
         };
-        let result = remember(db);
-        let _ = path;
+        let result = remember(&mut self.db);
         result.map_err(|error| self.wrong(&error))
     }
 
@@ -254,16 +271,19 @@ fn apply(all: &Transaction<'_>, watch: i64, change: &Change<'_>) -> rusqlite::Re
             let ((first, end), (to, _)) = (below(from), below(to));
             let (_, to_end) = below(to.strip_suffix(b"/").unwrap_or(&to));
             let sql = "DELETE FROM entries WHERE watch = ?1 AND path >= ?2 AND path < ?3";
-            all.prepare_cached(sql)?.execute(params![watch, to, to_end])?;
+            all.prepare_cached(sql)?
+                .execute(params![watch, to, to_end])?;
             let sql = "UPDATE entries SET path = CAST(?4 || substr(path, ?5) AS BLOB)
                        WHERE watch = ?1 AND path >= ?2 AND path < ?3";
             let after = first.len() as i64 + 1;
-            all.prepare_cached(sql)?.execute(params![watch, first, end, to, after])?;
+            all.prepare_cached(sql)?
+                .execute(params![watch, first, end, to, after])?;
         }
         Change::Emptied(dir) => {
             let (first, end) = below(dir);
             let sql = "DELETE FROM entries WHERE watch = ?1 AND path >= ?2 AND path < ?3";
-            all.prepare_cached(sql)?.execute(params![watch, first, end])?;
+            all.prepare_cached(sql)?
+                .execute(params![watch, first, end])?;
         }
         Change::Gone(path) => {
             let sql = "DELETE FROM entries WHERE watch = ?1 AND path = ?2";
@@ -281,7 +301,8 @@ fn put(
     entry: &Entry,
     owed: Option<bool>,
 ) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ifnull(?12, 0))
+    let sql =
+        "INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ifnull(?12, 0))
         ON CONFLICT DO UPDATE SET mode = ?3, inode = ?4, born = ?5, changed = ?6, modified = ?7,
         size = ?8, user = ?9, grp = ?10, links = ?11, owed = ifnull(?12, owed)";
     all.prepare_cached(sql)?.execute(params![
@@ -319,6 +340,120 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<(Box<[u8]>, Entry)> {
 
 /// Seconds since 1970.
 fn today() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(paths: &[&[u8]]) -> Snapshot {
+        let entry = |at: usize| Entry {
+            inode: u64::MAX - at as u64,
+            mode: 0o100_644,
+            ..Entry::default()
+        };
+        paths
+            .iter()
+            .enumerate()
+            .map(|(at, path)| ((*path).into(), entry(at)))
+            .collect()
+    }
+
+    fn paths(store: &Store, watch: i64) -> Vec<Vec<u8>> {
+        store
+            .load(watch)
+            .unwrap()
+            .into_keys()
+            .map(<[u8]>::into_vec)
+            .collect()
+    }
+
+    #[test]
+    fn what_is_remembered_is_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let all = snapshot(&[b"", b"a", b"a/\xff", b"b"]);
+        let mut store = Store::open(&path).unwrap();
+        assert_eq!(store.find(b"k", 1).unwrap(), (None, false));
+        let watch = store.remember(b"k", 1, &all, &HashSet::new()).unwrap();
+        drop(store);
+        let mut store = Store::open(&path).unwrap();
+        assert_eq!(store.find(b"k", 1).unwrap(), (Some(watch), false));
+        assert_eq!(store.find(b"k", 2).unwrap(), (None, true));
+        assert_eq!(store.load(watch).unwrap(), all);
+        store.forget_old(&[]).unwrap();
+        assert_eq!(
+            store.find(b"k", 1).unwrap().0,
+            Some(watch),
+            "it was asked for today"
+        );
+    }
+
+    #[test]
+    fn a_directory_takes_along_what_it_holds_whatever_the_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&dir.path().join("state.db")).unwrap();
+        let all = snapshot(&[
+            b"\xff",
+            b"\xff-x",
+            b"\xff/\xfe",
+            b"\xff/d/\n",
+            b"\xff0",
+            b"z/old",
+        ]);
+        let watch = store.remember(b"k", 1, &all, &HashSet::new()).unwrap();
+        store
+            .commit(&[(watch, Change::Renamed(b"\xff", b"z"))])
+            .unwrap();
+        let wanted: [&[u8]; 5] = [b"z/d/\n", b"z/\xfe", b"\xff", b"\xff-x", b"\xff0"];
+        assert_eq!(paths(&store, watch), wanted);
+        store
+            .commit(&[
+                (watch, Change::Emptied(b"z")),
+                (watch, Change::Gone(b"\xff")),
+            ])
+            .unwrap();
+        assert_eq!(paths(&store, watch), [&b"\xff-x"[..], b"\xff0"]);
+    }
+
+    #[test]
+    fn what_is_owed_stays_until_it_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&dir.path().join("state.db")).unwrap();
+        let watch = store
+            .remember(b"k", 1, &Snapshot::new(), &HashSet::new())
+            .unwrap();
+        let mut owed = |known| {
+            store
+                .commit(&[(watch, Change::Is(b"f", Entry::default(), known))])
+                .unwrap();
+            store.load(watch).unwrap().values().next().unwrap().owed
+        };
+        assert!(!owed(None) && owed(Some(true)) && owed(None) && !owed(Some(false)) && !owed(None));
+    }
+
+    #[test]
+    fn damaged_files_and_those_of_later_versions() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        std::fs::write(&path, [b'x'; 5000]).unwrap();
+        assert!(matches!(Store::open(&path), Err(StoreError::Damaged(_))));
+        set_aside(&path).unwrap();
+        let store = Store::open(&path).unwrap();
+        store
+            .db
+            .pragma_update(None, "user_version", VERSION + 1)
+            .unwrap();
+        drop(store);
+        assert!(matches!(Store::open(&path), Err(StoreError::Newer(_))));
+        let below = path.join("not-a-directory");
+        assert!(matches!(
+            Store::open(&below),
+            Err(StoreError::Failed { .. })
+        ));
+    }
 }

@@ -11,7 +11,9 @@ use super::process::Owner;
 /// in a directory that is made for the user. None: it could not be, and the log
 /// says why.
 pub fn file(state_dir: &Path, owner: &Owner) -> Option<PathBuf> {
-    let Some(account) = &owner.account else { return Some(state_dir.join("state.db")) };
+    let Some(account) = &owner.account else {
+        return Some(state_dir.join("state.db"));
+    };
     let users = state_dir.join("users");
     let dir = users.join(&owner.name);
     let made = passable(state_dir)
@@ -20,7 +22,11 @@ pub fn file(state_dir: &Path, owner: &Owner) -> Option<PathBuf> {
     match made {
         Ok(()) => Some(dir.join("state.db")),
         Err(error) => {
-            log::error!("catch-up= has no effect for {}: {}: {error}", owner.name, dir.display());
+            log::error!(
+                "catch-up= has no effect for {}: {}: {error}",
+                owner.name,
+                dir.display()
+            );
             None
         }
     }

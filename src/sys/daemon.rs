@@ -17,9 +17,7 @@ pub enum Forked {
 /// ever in the child.
 pub fn fork_single_threaded() -> io::Result<Forked> {
     if std::fs::read_dir("/proc/self/task")?.count() != 1 {
-        return Err(io::Error::other(
-            "cannot fork: other threads are running",
-        ));
+        return Err(io::Error::other("cannot fork: other threads are running"));
     }
     // SAFETY: one thread, as was just counted, and only a thread could start
     // another; so the child has no lock that nobody will open.

@@ -59,7 +59,8 @@ impl Inotify {
         let (plain, bounded) = (r.pattern.is_none(), r.key.depth.is_some());
         if r.keeps_names() {
             if arrived {
-                self.note_name(id, raw.name);
+                let new = self.note_name(id, raw.name);
+                self.replaced = (!new).then(|| (id, raw.name.into()));
             } else if !raw.mask.intersects(Mask::ATTRIB) {
                 self.drop_name(id, raw.name);
             }

@@ -54,16 +54,16 @@ fn id(entry: &Entry) -> Id {
 /// what was renamed, then the rest, a directory before what it holds.
 pub fn compare(old: &Snapshot, new: &Snapshot) -> Vec<Difference> {
     let mut found = Found::default();
-    let (mut left, mut fresh) = (Vec::new(), BTreeMap::new());
+    let (mut left, mut fresh) = (Vec::new(), Fresh::new());
     for (path, was) in old {
         match new.get(path) {
             Some(is) if same(was, is) => found.changes(path, was, is, false),
-            _ => left.push((path, was)),
+            _ => left.push((&**path, was)),
         }
     }
     for (path, is) in new {
         if !old.get(path).is_some_and(|was| same(was, is)) {
-            fresh.insert(path, is);
+            fresh.insert(&**path, is);
         }
     }
     if !left.is_empty() {
@@ -88,6 +88,11 @@ fn moved(was: &Entry, is: &Entry) -> bool {
     let kept = was.modified == is.modified && was.size == is.size;
     id(was) == id(is) && (was.born.0 != 0 || was.is_dir() || kept)
 }
+
+/// What is not where it was.
+type Fresh<'a> = BTreeMap<&'a [u8], &'a Entry>;
+/// Where to look for it.
+type Places<'a> = HashMap<Id, Vec<&'a [u8]>>;
 
 #[derive(Default)]
 struct Found(Vec<Difference>);
@@ -122,8 +127,8 @@ impl Found {
     }
 
     /// Where everything went that is not where it was. Parents come first.
-    fn settle(&mut self, left: Vec<(&Box<[u8]>, &Entry)>, fresh: &mut BTreeMap<&Box<[u8]>, &Entry>) {
-        let mut places: HashMap<Id, Vec<&Box<[u8]>>> = HashMap::new();
+    fn settle<'a>(&mut self, left: Vec<(&'a [u8], &Entry)>, fresh: &mut Fresh<'a>) {
+        let mut places: Places<'a> = HashMap::new();
         for (path, is) in fresh.iter().rev() {
             places.entry(id(is)).or_default().push(path);
         }
@@ -132,19 +137,19 @@ impl Found {
         let mut missing = Vec::new();
         for (path, was) in left {
             let expected = expected(path, &went);
-            let now = match fresh.get(&expected) {
+            let now = match fresh.get(&*expected) {
                 Some(is) if moved(was, is) => Some(expected.clone()),
                 _ => elsewhere(was, fresh, &places),
             };
             match &now {
                 Some(now) => {
-                    if let Some(is) = fresh.remove(now) {
+                    if let Some(is) = fresh.remove(&**now) {
                         let along = *now == expected;
                         if !along {
                             self.add(What::Moved, now, Some(path), is);
                         }
                         self.changes(now, was, is, true);
-                        if along && *now != *path {
+                        if along && **now != *path {
                             // Its entry is to be found under its new path.
                             self.add(What::Nothing, now, Some(path), is);
                         }
@@ -157,13 +162,13 @@ impl Found {
             }
         }
         for (path, was, expected) in missing {
-            match fresh.get(&expected) {
+            match fresh.get(&*expected) {
                 Some(is) if !was.is_dir() && was.kind() == is.kind() => {
                     self.add(What::Replaced, &expected, None, is);
-                    if expected != *path {
+                    if *expected != *path {
                         self.add(What::Nothing, path, None, was);
                     }
-                    fresh.remove(&expected);
+                    fresh.remove(&*expected);
                 }
                 _ => self.add(What::Gone, path, None, was),
             }
@@ -191,24 +196,31 @@ impl Found {
 }
 
 fn differs(was: &Entry, is: &Entry) -> bool {
-    Entry { owed: false, ..*was } != *is
+    Entry {
+        owed: false,
+        ..*was
+    } != *is
 }
 
 /// Where a thing is if it only went along with its directory.
 fn expected(path: &[u8], went: &HashMap<&[u8], Box<[u8]>>) -> Box<[u8]> {
-    let Some(dir) = parent(path) else { return path.into() };
-    let Some(now) = went.get(dir) else { return path.into() };
+    let Some(dir) = parent(path) else {
+        return path.into();
+    };
+    let Some(now) = went.get(dir) else {
+        return path.into();
+    };
     let name = path.get(dir.len()..).unwrap_or_default();
     join(now, name.strip_prefix(b"/").unwrap_or(name))
 }
 
 /// The place of the thing among those that nothing else was found at.
-fn elsewhere(
-    was: &Entry,
-    fresh: &BTreeMap<&Box<[u8]>, &Entry>,
-    places: &HashMap<Id, Vec<&Box<[u8]>>>,
-) -> Option<Box<[u8]>> {
+fn elsewhere(was: &Entry, fresh: &Fresh<'_>, places: &Places<'_>) -> Option<Box<[u8]>> {
     let candidates = places.get(&id(was))?;
-    let free = |path: &&&Box<[u8]>| fresh.get(**path).is_some_and(|is| moved(was, is));
-    candidates.iter().rev().find(free).map(|path| (*path).clone())
+    let free = |path: &&&[u8]| fresh.get(**path).is_some_and(|is| moved(was, is));
+    candidates
+        .iter()
+        .rev()
+        .find(free)
+        .map(|path| (*path).into())
 }

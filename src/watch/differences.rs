@@ -33,10 +33,28 @@ pub fn due(asked: Mask, difference: &Difference, is_root: bool) -> Mask {
         return of_root(asked, what, entry.is_dir());
     }
     match what {
-        What::Gone => found::due(asked, Thing { gone: true, ..thing }),
-        What::Moved => found::due(asked, Thing { moved: true, ..thing }),
+        What::Gone => found::due(
+            asked,
+            Thing {
+                gone: true,
+                ..thing
+            },
+        ),
+        What::Moved => found::due(
+            asked,
+            Thing {
+                moved: true,
+                ..thing
+            },
+        ),
         What::Made => found::due(asked, thing),
-        What::Replaced => found::due(asked, Thing { nonempty: true, ..thing }),
+        What::Replaced => found::due(
+            asked,
+            Thing {
+                nonempty: true,
+                ..thing
+            },
+        ),
         What::Written => asked & WRITTEN,
         What::Closed => asked & (Mask::CLOSE_WRITE | Mask::COMPLETE),
         What::Attributes => asked & Mask::ATTRIB,
@@ -69,12 +87,26 @@ pub fn events(
     origin: Origin,
     out: &mut Vec<Rc<Event>>,
 ) {
-    let kind = if difference.entry.is_dir() { Mask::ISDIR } else { Mask(0) };
+    let kind = if difference.entry.is_dir() {
+        Mask::ISDIR
+    } else {
+        Mask(0)
+    };
     let time = SystemTime::now();
     let mut tell = |mask: Mask, path: &[u8], old_path: Option<PathBuf>| {
         let (watch, name) = spec.place(path);
         let mask = mask | kind;
-        out.push(Rc::new(Event { mask, watch, name, old_path, time, origin, actor: None, seq: next_seq(), labels: None }));
+        out.push(Rc::new(Event {
+            mask,
+            watch,
+            name,
+            old_path,
+            time,
+            origin,
+            actor: None,
+            seq: next_seq(),
+            labels: None,
+        }));
     };
     let old_path = difference.old_path.as_deref();
     if let (What::Moved, Some(old)) = (difference.what, old_path)
@@ -83,8 +115,14 @@ pub fn events(
         tell(Mask::MOVED_FROM, old, None);
     }
     let old_path = old_path.map(|old| PathBuf::from(spec.absolute(old)));
-    let thing = Thing { moved: difference.what == What::Moved, ..Thing::default() };
-    for bit in ORDER.into_iter().chain([Mask::DELETE_SELF, Mask::MOVE_SELF]) {
+    let thing = Thing {
+        moved: difference.what == What::Moved,
+        ..Thing::default()
+    };
+    for bit in ORDER
+        .into_iter()
+        .chain([Mask::DELETE_SELF, Mask::MOVE_SELF])
+    {
         let step = found::step(bits, bit, thing);
         if !step.is_empty() {
             let old_path = old_path.clone().filter(|_| step.intersects(Mask::MOVED_TO));

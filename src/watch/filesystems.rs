@@ -72,7 +72,11 @@ pub fn note(request: &Request) -> Option<String> {
         true => Pattern::compile(&request.path).ok()?.base().to_owned(),
         false => written.to_owned(),
     };
-    let number = base.ancestors().find_map(|path| statfs(path).ok())?.filesystem_type().0;
+    let number = base
+        .ancestors()
+        .find_map(|path| statfs(path).ok())?
+        .filesystem_type()
+        .0;
     // The type of f_type differs between machines; the number has 32 bits.
     let (name, expect) = find(number as u32)?;
     let path = written.display();
@@ -99,7 +103,10 @@ mod tests {
     fn request(path: &str) -> Request {
         Request {
             line: LineId(1),
-            path: PathSpec { written: path.into(), pattern: path.contains('*') },
+            path: PathSpec {
+                written: path.into(),
+                pattern: path.contains('*'),
+            },
             mask: Mask::CREATE,
             recursive: true,
             depth: None,
@@ -112,7 +119,11 @@ mod tests {
     #[test]
     fn each_number_stands_once() {
         for (at, row) in TABLE.iter().enumerate() {
-            assert!(TABLE.iter().skip(at + 1).all(|other| other.0 != row.0), "{}", row.1);
+            assert!(
+                TABLE.iter().skip(at + 1).all(|other| other.0 != row.0),
+                "{}",
+                row.1
+            );
         }
         // What libc knows is what is written here.
         let known = [
@@ -137,7 +148,10 @@ mod tests {
         assert!(note(&request("/proc/sys")).is_some_and(|text| text.contains("on proc")));
         assert!(note(&request("/proc/not/there/*")).is_some_and(|text| text.contains("on proc")));
         assert!(note(&request("/sys/class")).is_some_and(|text| text.contains("on sysfs")));
-        let polled = Request { poll: Some(Duration::from_secs(1)), ..request("/proc/sys") };
+        let polled = Request {
+            poll: Some(Duration::from_secs(1)),
+            ..request("/proc/sys")
+        };
         assert_eq!(note(&polled), None);
     }
 }

@@ -63,6 +63,8 @@ pub struct Inotify {
     pub(super) dirty: Vec<(NodeId, Box<[u8]>, How)>,
     /// Names in directories whose lines ask for deletions: a rescan compares.
     pub(super) names: Names,
+    /// The name that was last taken by something else, and its directory.
+    pub(super) replaced: Option<(NodeId, Box<[u8]>)>,
     pub(super) told: Told,
     /// What had been told when the rescan began that is going on.
     pub(super) told_before: Told,
@@ -106,6 +108,7 @@ impl Inotify {
             deferred: Vec::new(),
             dirty: Vec::new(),
             names: Names::default(),
+            replaced: None,
             told: Told::default(),
             told_before: Told::default(),
             echoes: Vec::new(),
@@ -330,7 +333,12 @@ impl Source for Inotify {
     fn mounts_changed(&mut self, now: Moment, out: &mut Vec<Report>) {
         self.retry.now = now;
         // What happened before on a file system that is gone now waits in the queue.
-        while let Ok(true) = self.read(now, out) {}
+        // The queue is bounded, so a writer that never stops does not hold us here.
+        for _ in 0..64 {
+            if !matches!(self.read(now, out), Ok(true)) {
+                break;
+            }
+        }
         self.time = SystemTime::now();
         self.mounts_moved(out);
         self.retry_deferred(out);

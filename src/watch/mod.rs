@@ -3,8 +3,8 @@
 //! CONTRACT (the watch room owns and fills this in).
 
 mod change;
-mod coverage;
 pub mod compare;
+mod coverage;
 pub mod differences;
 pub mod filesystems;
 mod found;

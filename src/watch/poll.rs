@@ -68,7 +68,13 @@ impl Poll {
     /// Without lines, and without a thread.
     pub fn new(waker: Waker) -> Self {
         let (mouth, words) = mpsc::channel();
-        Self { roots: HashMap::new(), last: 0, waker, words, mouth }
+        Self {
+            roots: HashMap::new(),
+            last: 0,
+            waker,
+            words,
+            mouth,
+        }
     }
 
     /// Polled paths.
@@ -86,15 +92,21 @@ impl Poll {
 
     fn hear(&mut self, id: u64, word: Word, out: &mut Vec<Report>) {
         // Not there: its last line was removed while it looked.
-        let Some(root) = self.roots.get_mut(&id) else { return };
+        let Some(root) = self.roots.get_mut(&id) else {
+            return;
+        };
         let path = root.key.path.written.display();
         let problem = match word {
             Word::Begun => return,
             Word::Found(found) => return tell(root, &found, out),
-            Word::Blind(error) => {
-                Problem { message: format!("cannot look at {path}: {error}; it is tried again"), serious: true }
-            }
-            Word::Sees => Problem { message: format!("{path} can be looked at again"), serious: false },
+            Word::Blind(error) => Problem {
+                message: format!("cannot look at {path}: {error}; it is tried again"),
+                serious: true,
+            },
+            Word::Sees => Problem {
+                message: format!("{path} can be looked at again"),
+                serious: false,
+            },
         };
         let lines = root.lines.iter().map(|(line, _)| *line);
         out.extend(lines.map(|line| Report::Problem(line, problem.clone())));
@@ -118,16 +130,38 @@ impl Poll {
         };
         let path = key.path.written.display().to_string();
         let lines = vec![(request.line, request.mask)];
-        self.roots.insert(id, Root { key, spec, lines, _stop: stop });
+        self.roots.insert(
+            id,
+            Root {
+                key,
+                spec,
+                lines,
+                _stop: stop,
+            },
+        );
         let thread = thread::Builder::new().name("poll".into());
         if let Err(error) = thread.spawn(move || looker.run(&stopped)) {
             let message = format!("cannot poll {path}: no thread for it: {error}");
-            out.push(Report::Problem(request.line, Problem { message, serious: true }));
+            out.push(Report::Problem(
+                request.line,
+                Problem {
+                    message,
+                    serious: true,
+                },
+            ));
             return;
         }
         if !self.begun(id, out) {
-            let message = format!("the first look at {path} takes long; what changes before it is done is not found");
-            out.push(Report::Problem(request.line, Problem { message, serious: false }));
+            let message = format!(
+                "the first look at {path} takes long; what changes before it is done is not found"
+            );
+            out.push(Report::Problem(
+                request.line,
+                Problem {
+                    message,
+                    serious: false,
+                },
+            ));
         }
     }
 
@@ -148,8 +182,19 @@ fn tell(root: &Root, found: &[Difference], out: &mut Vec<Report>) {
     for difference in found {
         for (line, mask) in &root.lines {
             let bits = differences::due(*mask, difference, root.spec.is_root(&difference.path));
-            differences::events(&root.spec, difference, *mask, bits, Origin::Poll, &mut events);
-            out.extend(events.drain(..).map(|event: Rc<_>| Report::Event(*line, event)));
+            differences::events(
+                &root.spec,
+                difference,
+                *mask,
+                bits,
+                Origin::Poll,
+                &mut events,
+            );
+            out.extend(
+                events
+                    .drain(..)
+                    .map(|event: Rc<_>| Report::Event(*line, event)),
+            );
         }
     }
 }

@@ -15,6 +15,7 @@ use nix::sys::stat::Mode;
 use super::Report;
 use super::found::{How, Thing};
 use super::inotify::Inotify;
+use super::look::with_nul;
 use super::memory::Owner;
 use super::root::{RootId, State};
 use super::scan::{dir_flags, path_flags};
@@ -227,13 +228,28 @@ impl Inotify {
         self.tell(id, &news, choose, out);
     }
 
-    /// Keeps a name for a later rescan.
-    pub(super) fn note_name(&mut self, dir: NodeId, name: &[u8]) {
-        self.names.entry(dir.0).or_default().insert(name.into());
+    /// Keeps a name for a later rescan. False: it was there.
+    pub(super) fn note_name(&mut self, dir: NodeId, name: &[u8]) -> bool {
+        self.names.entry(dir.0).or_default().insert(name.into())
+    }
+
+    fn exists(&mut self, dir: NodeId, name: &[u8]) -> bool {
+        let Ok(fd) = self.open_node(dir, path_flags()) else {
+            return false;
+        };
+        with_nul(name, |n| sys::stat(fd.as_fd(), n)).is_ok()
     }
 
     /// A name is gone, and told.
     pub(super) fn drop_name(&mut self, dir: NodeId, name: &[u8]) {
+        // An exchange brings the new thing before it takes the old one away.
+        let again = self
+            .replaced
+            .take()
+            .is_some_and(|(d, n)| d == dir && *n == *name);
+        if again && self.exists(dir, name) {
+            return;
+        }
         if let Some(names) = self.names.get_mut(&dir.0) {
             names.remove(name);
         }

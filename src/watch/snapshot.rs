@@ -89,7 +89,10 @@ pub struct Spec {
 impl Spec {
     /// What `request` covers, without what `exclude` excludes.
     pub fn new(request: &Request, exclude: Filter) -> Self {
-        let pattern = request.path.pattern.then(|| Pattern::compile(&request.path).ok());
+        let pattern = request
+            .path
+            .pattern
+            .then(|| Pattern::compile(&request.path).ok());
         Self {
             path: request.path.clone(),
             pattern: pattern.flatten(),
@@ -116,7 +119,14 @@ impl Spec {
 
     /// The options that say what is covered, as one text.
     pub fn options(&self) -> String {
-        let Self { pattern, recursive, depth, dotdirs, follow, .. } = self;
+        let Self {
+            pattern,
+            recursive,
+            depth,
+            dotdirs,
+            follow,
+            ..
+        } = self;
         let pattern = pattern.is_some();
         let depth = depth.filter(|_| *recursive);
         let dotdirs = *dotdirs && *recursive;
@@ -137,7 +147,11 @@ impl Spec {
             return Some(target);
         }
         let rest = target.strip_prefix(self.base())?;
-        if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"/") }
+        if rest.is_empty() {
+            Some(rest)
+        } else {
+            rest.strip_prefix(b"/")
+        }
     }
 
     /// The absolute path that `relative` of the snapshot stands for.
@@ -218,7 +232,10 @@ mod tests {
     fn spec(written: &str, pattern: bool) -> Spec {
         let request = Request {
             line: crate::event::LineId(1),
-            path: PathSpec { written: written.into(), pattern },
+            path: PathSpec {
+                written: written.into(),
+                pattern,
+            },
             mask: Mask::CREATE,
             recursive: true,
             depth: None,
@@ -240,7 +257,11 @@ mod tests {
         ] {
             let spec = spec(written, false);
             assert_eq!(spec.absolute(relative.as_bytes()), whole);
-            assert_eq!(spec.relative(whole.as_bytes()), Some(relative.as_bytes()), "{written}");
+            assert_eq!(
+                spec.relative(whole.as_bytes()),
+                Some(relative.as_bytes()),
+                "{written}"
+            );
         }
         assert_eq!(spec("/a/b", false).relative(b"/a/bc"), None);
         assert_eq!(spec("/a/*", true).absolute(b"/a/x/y"), "/a/x/y");

@@ -57,7 +57,11 @@ impl Sources {
     /// # Errors
     /// `EMFILE`: a limit of inotify instances or descriptors.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { inotify: Inotify::new()?, poll: None, waker: Waker::new()? })
+        Ok(Self {
+            inotify: Inotify::new()?,
+            poll: None,
+            waker: Waker::new()?,
+        })
     }
 
     /// Wakes the loop for what threads have found; to be waited for beside
@@ -77,7 +81,13 @@ impl Sources {
     /// What an operator should know of the file system that a line is on.
     pub fn explain(&self, request: &Request, out: &mut Vec<Report>) {
         if let Some(message) = filesystems::note(request) {
-            out.push(Report::Problem(request.line, Problem { message, serious: false }));
+            out.push(Report::Problem(
+                request.line,
+                Problem {
+                    message,
+                    serious: false,
+                },
+            ));
         }
     }
 
@@ -103,7 +113,9 @@ impl Source for Sources {
         if request.poll.is_none() {
             return self.inotify.add(request, out);
         }
-        let poll = self.poll.get_or_insert_with(|| Poll::new(self.waker.clone()));
+        let poll = self
+            .poll
+            .get_or_insert_with(|| Poll::new(self.waker.clone()));
         poll.add(request, out);
     }
 
@@ -124,5 +136,13 @@ impl Source for Sources {
 
     fn tick(&mut self, now: Moment, out: &mut Vec<Report>) {
         self.inotify.tick(now, out);
+    }
+
+    fn mounts(&self) -> Option<BorrowedFd<'_>> {
+        self.inotify.mounts()
+    }
+
+    fn mounts_changed(&mut self, now: Moment, out: &mut Vec<Report>) {
+        self.inotify.mounts_changed(now, out);
     }
 }

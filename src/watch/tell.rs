@@ -14,7 +14,7 @@ use super::memory::Owner;
 use super::parse::Raw;
 use super::root::{Line, Root, RootId, TWICE};
 use super::tree::{MATCH, MOUNT, NodeId, SERVED, Tree};
-use crate::event::{next_seq, Event, Origin};
+use crate::event::{Event, Origin, next_seq};
 use crate::table::Mask;
 
 /// Where an event is told to have happened: `$@`.

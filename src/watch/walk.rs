@@ -38,10 +38,16 @@ struct Frame {
 /// The path itself cannot be looked at, for another reason than that it is not
 /// there: then nothing is known of what it holds.
 pub fn take(spec: &Spec) -> io::Result<Snapshot> {
-    let mut walk = Walk { spec, found: Snapshot::new(), buffer: vec![0; BUFFER] };
+    let mut walk = Walk {
+        spec,
+        found: Snapshot::new(),
+        buffer: vec![0; BUFFER],
+    };
     let start = spec.path();
     let follow = spec.follow || spec.pattern.is_some();
-    let Some(top) = open_top(start, follow)? else { return Ok(walk.found) };
+    let Some(top) = open_top(start, follow)? else {
+        return Ok(walk.found);
+    };
     let entry = Entry::new(&sys::stat(top.as_fd(), c"")?);
     let path: Box<[u8]> = match &spec.pattern {
         Some(_) => start.as_os_str().as_bytes().into(),
@@ -53,7 +59,12 @@ pub fn take(spec: &Spec) -> io::Result<Snapshot> {
     }
     if entry.is_dir() {
         let fd = openat(&top, ".", dir_flags(), Mode::empty())?;
-        walk.below(Frame { fd: Some(fd), path, level, subs: Vec::new() });
+        walk.below(Frame {
+            fd: Some(fd),
+            path,
+            level,
+            subs: Vec::new(),
+        });
     }
     Ok(walk.found)
 }
@@ -88,10 +99,19 @@ impl Walk<'_> {
             };
             let path = join(&frame.path, &name);
             let name = OsStr::from_bytes(&name).to_owned();
-            let Some(dir) = reopened(&mut stack) else { continue };
+            let Some(dir) = reopened(&mut stack) else {
+                continue;
+            };
             // Gone, replaced or not readable: what can be read is.
-            let Ok(fd) = openat(dir, name.as_os_str(), dir_flags(), Mode::empty()) else { continue };
-            let mut next = Frame { fd: Some(fd), path, level, subs: Vec::new() };
+            let Ok(fd) = openat(dir, name.as_os_str(), dir_flags(), Mode::empty()) else {
+                continue;
+            };
+            let mut next = Frame {
+                fd: Some(fd),
+                path,
+                level,
+                subs: Vec::new(),
+            };
             self.list(&mut next);
             if !next.subs.is_empty() {
                 stack.push(next);
@@ -113,7 +133,9 @@ impl Walk<'_> {
                 rest = rest.get(len..).unwrap_or_default();
                 if !matches!(entry.name, b"." | b".." | b"") {
                     let sub = self.meet(fd, &frame.path, frame.level, entry);
-                    frame.subs.extend(sub.map(|level| (entry.name.into(), level)));
+                    frame
+                        .subs
+                        .extend(sub.map(|level| (entry.name.into(), level)));
                 }
             }
         }
@@ -139,15 +161,29 @@ impl Walk<'_> {
         if !self.spec.wants(&path, found.is_dir()) {
             return None;
         }
-        let enter = found.is_dir().then(|| self.enter(&path, entry.name, level, root)).flatten();
-        let file = self.spec.pattern.as_ref().is_some_and(|p| p.directories_only()) && !found.is_dir();
+        let enter = found
+            .is_dir()
+            .then(|| self.enter(&path, entry.name, level, root))
+            .flatten();
+        let file = self
+            .spec
+            .pattern
+            .as_ref()
+            .is_some_and(|p| p.directories_only())
+            && !found.is_dir();
         if level.is_some() || (root && !file) {
             self.found.insert(path, found);
         }
         enter
     }
 
-    fn enter(&self, path: &[u8], name: &[u8], level: Option<u32>, root: bool) -> Option<Option<u32>> {
+    fn enter(
+        &self,
+        path: &[u8],
+        name: &[u8],
+        level: Option<u32>,
+        root: bool,
+    ) -> Option<Option<u32>> {
         if root {
             return Some(Some(0));
         }
@@ -169,7 +205,11 @@ fn reopened(stack: &mut [Frame]) -> Option<&OwnedFd> {
         let open = stack.iter().rposition(|frame| frame.fd.is_some())?;
         let mut fd: Option<OwnedFd> = None;
         for next in stack.get(open + 1..)? {
-            let name = next.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+            let name = next
+                .path
+                .rsplit(|byte| *byte == b'/')
+                .next()
+                .unwrap_or_default();
             let from = fd.as_ref().or(stack.get(open)?.fd.as_ref())?;
             fd = Some(openat(from, name, dir_flags(), Mode::empty()).ok()?);
         }
@@ -196,7 +236,11 @@ pub fn look(spec: &Spec, relative: &[u8]) -> io::Result<Option<Entry>> {
 /// As `open_top` for a path longer than PATH_MAX.
 fn open_long(path: &OsStr) -> io::Result<Option<OwnedFd>> {
     let mut at = open("/", path_flags(), Mode::empty())?;
-    for name in path.as_bytes().split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+    for name in path
+        .as_bytes()
+        .split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty())
+    {
         at = match openat(&at, name, path_flags(), Mode::empty()) {
             Ok(fd) => fd,
             Err(nix::Error::ENOENT | nix::Error::ENOTDIR) => return Ok(None),

@@ -73,7 +73,11 @@ pub(super) struct CatchUp {
 impl CatchUp {
     /// With its file; None: nothing is remembered here.
     pub fn new(path: Option<PathBuf>) -> Self {
-        Self { path, pause: EVERY, ..Self::default() }
+        Self {
+            path,
+            pause: EVERY,
+            ..Self::default()
+        }
     }
 
     /// When something is to be written down.
@@ -84,6 +88,12 @@ impl CatchUp {
     /// The past of every line has been told.
     pub fn caught_up(&self) -> bool {
         self.watches.values().all(|watched| watched.caught_up)
+    }
+
+    /// The thread has something to say that is waited for: without it, what was
+    /// told since could not be written down.
+    fn is_busy(&self) -> bool {
+        self.flight.is_some() || self.begun && self.keeper.is_some() && !self.caught_up()
     }
 
     /// True for an event of one of our own lines: it is nobody else's.
@@ -147,7 +157,11 @@ impl Engine {
     /// Remembers what a line's path holds from here on, and asks what happened to
     /// it before. Comes just before the line itself is watched.
     pub(super) fn remember(&mut self, line: LineId, reports: &mut Vec<Report>) {
-        let Some(served) = self.lines.get(line).filter(|served| served.line.options.catch_up) else {
+        let Some(served) = self
+            .lines
+            .get(line)
+            .filter(|served| served.line.options.catch_up)
+        else {
             return;
         };
         let request = served.request(line);
@@ -156,13 +170,23 @@ impl Engine {
         self.catch_up.open(self.source.waker());
         if self.catch_up.keeper.is_none() {
             if self.catch_up.path.is_none() {
-                self.view.notice(served, "catch-up= has no effect: nothing is remembered here");
+                self.view.notice(
+                    served,
+                    "catch-up= has no effect: nothing is remembered here",
+                );
             }
             return;
         }
-        let known = self.catch_up.watches.iter_mut().find(|(_, watched)| watched.key == key);
+        let known = self
+            .catch_up
+            .watches
+            .iter_mut()
+            .find(|(_, watched)| watched.key == key);
         if let Some((_, watched)) = known {
-            watched.lines.push(line);
+            // A line that is armed again is known already.
+            if !watched.lines.contains(&line) {
+                watched.lines.push(line);
+            }
             if !watched.caught_up {
                 self.catch_up.told.entry(line).or_default();
             }
@@ -172,7 +196,11 @@ impl Engine {
         let id = WatchId(self.catch_up.last);
         let spec = Arc::new(spec);
         let flags = request.mask & (Mask::DONT_FOLLOW | Mask::ONLYDIR | Mask::EXCL_UNLINK);
-        let request = Request { line: own(id), mask: CHANGES | flags, ..request };
+        let request = Request {
+            line: own(id),
+            mask: CHANGES | flags,
+            ..request
+        };
         // Watched first: what happens from here on is heard of.
         self.source.add(request, reports);
         self.catch_up.told.entry(line).or_default();
@@ -192,10 +220,19 @@ impl Engine {
     /// A line goes.
     pub(super) fn unremember(&mut self, line: LineId) {
         let on = |watched: &Watched| watched.lines.contains(&line);
-        let id = self.catch_up.watches.iter().find(|(_, watched)| on(watched)).map(|(id, _)| *id);
+        let id = self
+            .catch_up
+            .watches
+            .iter()
+            .find(|(_, watched)| on(watched))
+            .map(|(id, _)| *id);
         let Some(id) = id else { return };
         self.catch_up.told.remove(&line);
-        let last = self.catch_up.watches.get(&id).is_some_and(|watched| watched.lines.len() == 1);
+        let last = self
+            .catch_up
+            .watches
+            .get(&id)
+            .is_some_and(|watched| watched.lines.len() == 1);
         if last {
             // Its table may come back under another name, with the next order.
             self.write_down();
@@ -226,14 +263,16 @@ impl Engine {
 
     fn hear(&mut self, reply: Reply) -> io::Result<()> {
         match reply {
-            reply @ Reply::Compared { .. } if !self.catch_up.begun => self.catch_up.early.push(reply),
+            reply @ Reply::Compared { .. } if !self.catch_up.begun => {
+                self.catch_up.early.push(reply)
+            }
             Reply::Compared { id, found, at } => {
                 // All that the look could have seen is heard of now.
                 self.drain_source()?;
                 match found {
                     Some(found) => self.tell_past(id, &found, at),
                     None => {
-                        let mut except = self.waiting(id);
+                        let mut except = self.waiting(id, None);
                         if let Some(watched) = self.catch_up.watches.get(&id) {
                             except.extend(watched.marks.paths.keys().cloned());
                         }
@@ -251,7 +290,12 @@ impl Engine {
                 self.catch_up.flight = None;
                 self.put_back(again);
                 let now = self.clock.now();
-                if self.catch_up.watches.values().any(|watched| !watched.marks.is_empty()) {
+                if self
+                    .catch_up
+                    .watches
+                    .values()
+                    .any(|watched| !watched.marks.is_empty())
+                {
                     self.catch_up.wake_up(now);
                 }
             }
@@ -271,7 +315,9 @@ impl Engine {
 
     /// The lines on a path are told what happened to it.
     fn tell_past(&mut self, id: WatchId, found: &[Difference], at: Stamp) {
-        let Some(watched) = self.catch_up.watches.get_mut(&id) else { return };
+        let Some(watched) = self.catch_up.watches.get_mut(&id) else {
+            return;
+        };
         let (spec, lines) = (Arc::clone(&watched.spec), watched.lines.clone());
         for difference in found {
             watched.marks.difference(difference);
@@ -283,7 +329,9 @@ impl Engine {
         let mut events: Vec<Rc<Event>> = Vec::new();
         for line in lines {
             let told = self.catch_up.told.remove(&line).unwrap_or_default();
-            let Some(asked) = self.lines.get(line).map(|served| served.line.mask) else { continue };
+            let Some(asked) = self.lines.get(line).map(|served| served.line.mask) else {
+                continue;
+            };
             for difference in found {
                 let left = left(asked, difference, &spec, &told, at);
                 differences::events(&spec, difference, asked, left, Origin::Offline, &mut events);
@@ -296,20 +344,32 @@ impl Engine {
     }
 
     fn past_told(&mut self, id: WatchId) {
-        let Some(watched) = self.catch_up.watches.get_mut(&id) else { return };
+        let Some(watched) = self.catch_up.watches.get_mut(&id) else {
+            return;
+        };
         watched.caught_up = true;
         for line in &watched.lines {
             self.catch_up.told.remove(line);
         }
     }
 
-    /// Paths of which an event still waits for its command.
-    fn waiting(&self, id: WatchId) -> HashSet<Box<[u8]>> {
+    /// Touched paths, `known` among them, of which an event still waits for its
+    /// command; all of them while the process of a stream has some to read.
+    fn waiting(&self, id: WatchId, known: Option<&Marks>) -> HashSet<Box<[u8]>> {
         let mut all = HashSet::new();
-        let Some(watched) = self.catch_up.watches.get(&id) else { return all };
+        let Some(watched) = self.catch_up.watches.get(&id) else {
+            return all;
+        };
         for line in &watched.lines {
+            if self.streams.waits(*line) {
+                let touched = known.into_iter().chain([&watched.marks]);
+                all.extend(touched.flat_map(|marks| marks.paths.keys().cloned()));
+            }
             self.scheduler.each_waiting(*line, &mut |event| {
-                let old = event.old_path.as_ref().map(|path| path.as_os_str().to_owned());
+                let old = event
+                    .old_path
+                    .as_ref()
+                    .map(|path| path.as_os_str().to_owned());
                 for path in old.into_iter().chain([event.target()]) {
                     all.extend(watched.spec.relative(path.as_bytes()).map(Box::from));
                 }
@@ -332,8 +392,10 @@ impl Engine {
             if self.catch_up.watches.get(&id).filter(touched).is_none() {
                 continue;
             }
-            let waiting = self.waiting(id);
-            let Some(watched) = self.catch_up.watches.get_mut(&id) else { continue };
+            let waiting = self.waiting(id, None);
+            let Some(watched) = self.catch_up.watches.get_mut(&id) else {
+                continue;
+            };
             let marks = watched.marks.take(|path| waiting.contains(path));
             held |= !watched.marks.is_empty();
             if !marks.is_empty() {
@@ -348,7 +410,10 @@ impl Engine {
             return false;
         }
         self.catch_up.pause = EVERY;
-        let job = flight.iter().map(|(id, marks)| (*id, marks.clone())).collect();
+        let job = flight
+            .iter()
+            .map(|(id, marks)| (*id, marks.clone()))
+            .collect();
         self.catch_up.flight = Some(flight);
         self.catch_up.ask(Job::Look(job));
         true
@@ -361,12 +426,15 @@ impl Engine {
         let flight = self.catch_up.flight.take().unwrap_or_default();
         let mut except = HashMap::new();
         for (id, marks) in &flight {
-            let mut held = self.waiting(*id);
+            let mut held = self.waiting(*id, Some(marks));
             if let Some(watched) = self.catch_up.watches.get_mut(id) {
                 held.extend(watched.marks.paths.keys().cloned());
                 held.retain(|path| marks.paths.contains_key(path));
                 for path in &held {
-                    watched.marks.put_back(path.clone(), marks.paths.get(path).copied().unwrap_or_default());
+                    watched.marks.put_back(
+                        path.clone(),
+                        marks.paths.get(path).copied().unwrap_or_default(),
+                    );
                 }
             }
             except.insert(*id, held);
@@ -386,16 +454,21 @@ impl Engine {
     /// Writes down all that can be, and waits until it is: at a stop, and when a
     /// line goes. What takes too long is told again at the next start.
     pub(super) fn write_down(&mut self) {
-        // A second time for what changed in the tick of the first look.
-        for _ in 0..2 {
-            if self.catch_up.flight.is_none() && !self.look() {
+        // After what is under way, all that is touched, and once more what changed
+        // in the tick of that look.
+        for _ in 0..3 {
+            if !self.catch_up.is_busy() && !self.look() {
                 return;
             }
             let until = self.clock.now() + PATIENCE;
-            while self.catch_up.flight.is_some() {
+            while self.catch_up.is_busy() {
                 let rest = until - self.clock.now();
-                let Some(keeper) = &self.catch_up.keeper else { return };
-                let Some(reply) = keeper.wait(rest) else { return };
+                let Some(keeper) = &self.catch_up.keeper else {
+                    return;
+                };
+                let Some(reply) = keeper.wait(rest) else {
+                    return;
+                };
                 if self.hear(reply).is_err() {
                     return;
                 }
@@ -421,7 +494,11 @@ fn left(
     if difference.what == What::Made && entry.born > at {
         return Mask(0);
     }
-    let known = |path: &[u8]| told.get(spec.absolute(path).as_bytes()).copied().unwrap_or_default();
+    let known = |path: &[u8]| {
+        told.get(spec.absolute(path).as_bytes())
+            .copied()
+            .unwrap_or_default()
+    };
     let of_path = known(&difference.path);
     let mut heard = of_path & Mask::ALL_EVENTS;
     if of_path.intersects(ARRIVAL) {
@@ -437,7 +514,8 @@ fn left(
             return Mask(0);
         }
     }
-    let written_since = entry.modified > at && entry.changed > at && entry.modified <= entry.changed;
+    let written_since =
+        entry.modified > at && entry.changed > at && entry.modified <= entry.changed;
     if written_since && matches!(difference.what, What::Written | What::Made | What::Closed) {
         heard |= Mask::MODIFY | Mask::CLOSE_WRITE;
     }

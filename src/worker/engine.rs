@@ -41,6 +41,7 @@ const CHANNEL: u64 = 2;
 const SIGNALS: u64 = 3;
 const STREAMS: u64 = 4;
 const WAKER: u64 = 5;
+const MOUNTS: u64 = 6;
 
 /// The foreground's own table, as a watched path like any other.
 pub(super) const TABLE: LineId = LineId(0);
@@ -84,7 +85,11 @@ impl Engine {
         let signals = SignalFd::with_flags(&stop, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let source = Sources::new()?;
-        let runner = Runner::new()?;
+        let mut runner = Runner::new()?;
+        runner.set_mailer(settings.mailer.clone());
+        if !settings.system {
+            runner.set_owner(&settings.owner);
+        }
         let streams = StreamLines::new()?;
         let readable = |tag| EpollEvent::new(EpollFlags::EPOLLIN, tag);
         epoll.add(source.fd(), readable(SOURCE))?;
@@ -92,6 +97,9 @@ impl Engine {
         epoll.add(signals.as_fd(), readable(SIGNALS))?;
         epoll.add(streams.fd(), readable(STREAMS))?;
         epoll.add(source.waker().fd(), readable(WAKER))?;
+        if let Some(mounts) = source.mounts() {
+            epoll.add(mounts, EpollEvent::new(EpollFlags::EPOLLPRI, MOUNTS))?;
+        }
         Ok(Self {
             scheduler: Scheduler::new(settings.max_jobs as usize),
             base_env: environment::inherited(),
@@ -135,7 +143,7 @@ impl Engine {
     /// Waits, handles what is ready, starts what may start.
     pub fn turn(&mut self) -> io::Result<Flow> {
         self.runner.prepare();
-        let mut ready = [EpollEvent::empty(); 6];
+        let mut ready = [EpollEvent::empty(); 7];
         let count = match self.epoll.wait(&mut ready, self.timeout()) {
             Err(Errno::EINTR) => 0,
             other => other?,
@@ -153,6 +161,9 @@ impl Engine {
         }
         if is_ready(CHANNEL) {
             self.read_channel()?;
+        }
+        if is_ready(MOUNTS) {
+            self.report(|source, now, reports| source.mounts_changed(now, reports));
         }
         if is_ready(WAKER) {
             self.read_woken()?;
@@ -196,7 +207,7 @@ impl Engine {
     fn tick(&mut self) {
         let now = self.clock.now();
         if self.source.deadline().is_some_and(|at| at <= now) {
-            self.of_source(|source, reports| source.tick(now, reports));
+            self.report(|source, now, reports| source.tick(now, reports));
         }
         if self.runner.deadline().is_some_and(|at| at <= now) {
             self.runner.tick(now);

@@ -10,9 +10,20 @@ use crate::time::Moment;
 use crate::watch::{self, Source, Sources};
 
 impl Engine {
+    /// Lets the source report, and acts on what it does.
+    pub(super) fn report<T>(
+        &mut self,
+        ask: impl FnOnce(&mut Sources, Moment, &mut Vec<watch::Report>) -> T,
+    ) -> T {
+        let mut reports = std::mem::take(&mut self.reports);
+        let answer = ask(&mut self.source, self.clock.now(), &mut reports);
+        self.take_reports(&mut reports);
+        self.reports = reports;
+        answer
+    }
+
     pub(super) fn read_source(&mut self) -> io::Result<bool> {
-        let now = self.clock.now();
-        self.of_source(|source, reports| source.read(now, reports))
+        self.report(|source, now, reports| source.read(now, reports))
     }
 
     /// Reads until the queue is empty, so that nothing which has happened
@@ -29,21 +40,8 @@ impl Engine {
 
     /// What other threads have found: polled changes, and the past.
     pub(super) fn read_woken(&mut self) -> io::Result<()> {
-        let now = self.clock.now();
-        self.of_source(|source, reports| source.woken(now, reports));
+        self.report(|source, now, reports| source.woken(now, reports));
         self.hear_keeper()
-    }
-
-    /// Lets the sources report, and takes what they have reported.
-    pub(super) fn of_source<T>(
-        &mut self,
-        act: impl FnOnce(&mut Sources, &mut Vec<watch::Report>) -> T,
-    ) -> T {
-        let mut reports = std::mem::take(&mut self.reports);
-        let result = act(&mut self.source, &mut reports);
-        self.take_reports(&mut reports);
-        self.reports = reports;
-        result
     }
 
     pub(super) fn take_reports(&mut self, reports: &mut Vec<watch::Report>) {

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use super::channel::Incoming;
 use super::engine::Engine;
 use super::lines::Served;
-use super::protocol::{FromWorker, ToWorker};
+use super::protocol::{FromWorker, Settings, ToWorker};
 use super::saved;
 use crate::control::MAX_TABLE;
 use crate::event::LineId;
@@ -33,10 +33,7 @@ impl Engine {
 
     fn obey(&mut self, packet: ToWorker, fd: Option<OwnedFd>) -> io::Result<()> {
         match packet {
-            ToWorker::Hello(settings) => {
-                self.scheduler.set_max_jobs(settings.max_jobs as usize);
-                self.settings = settings;
-            }
+            ToWorker::Hello(settings) => self.adopt(settings),
             ToWorker::Load { table, origin } => self.load_fd(table, origin, fd)?,
             ToWorker::Drop { table } => {
                 self.drop_table(&table);
@@ -52,6 +49,15 @@ impl Engine {
             ToWorker::Stop => self.stop()?,
         }
         Ok(())
+    }
+
+    /// The configuration was read again. What runs and waits is not touched.
+    fn adopt(&mut self, settings: Settings) {
+        // The only logger of this process, so it cannot be taken.
+        let _ = crate::supervisor::logging::start(&settings.log);
+        self.runner.set_mailer(settings.mailer.clone());
+        self.scheduler.set_max_jobs(settings.max_jobs as usize);
+        self.settings = settings;
     }
 
     /// Says once that all is watched, and the past of catch-up lines told.

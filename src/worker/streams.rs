@@ -201,6 +201,15 @@ impl StreamLines {
         lines
     }
 
+    /// Whether an event of the line, or of one that shares its process, waits.
+    pub fn waits(&self, line: LineId) -> bool {
+        let counts = self
+            .by_line
+            .get(&line)
+            .and_then(|id| self.streams.counts(*id));
+        counts.is_some_and(|(_, waiting)| waiting > 0)
+    }
+
     /// Processes started, and of them ended with another status than 0.
     pub fn runs(&self) -> (u64, u64) {
         let ids = self.open.keys().chain(&self.closing);

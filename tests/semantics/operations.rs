@@ -159,6 +159,7 @@ pub const OPERATIONS: &[Operation] = &[
     op("exchange d/e and d/f (renameat2)", &[exchange]),
     op("exchange d/e and d/f; `echo >> d/f`", &[exchange, more]),
     op("`ln x d/x`", &[|p| run(p, "ln away/x d/x")]),
+    op("`ln d/f other`", &[|p| run(p, "ln d/f away/other")]),
     op(
         "`ln d/f other`; `echo >> other`",
         &[
