@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::engine::Engine;
 use super::job;
-use super::view::RunInfo;
+use super::view::{End, RunInfo};
 use crate::event::{Event, LineId};
 use crate::run::{self, StartError};
 use crate::schedule::{Action, RunId};
@@ -42,6 +42,7 @@ impl Engine {
                 pid,
                 outcome,
                 duration,
+                killed,
                 ..
             } => {
                 if self.streams.ended(run, pid, (outcome, duration), now) {
@@ -52,7 +53,12 @@ impl Engine {
                 self.scheduler.finished(run, success, now);
                 if let Some((line, info)) = self.active.remove(&run) {
                     self.lines.ended(line, run, outcome, duration);
-                    self.view.ended(&info, &report);
+                    let end = End {
+                        outcome,
+                        duration,
+                        killed,
+                    };
+                    self.view.ended(&info, end);
                 }
             }
         }
