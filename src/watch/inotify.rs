@@ -68,6 +68,8 @@ pub struct Inotify {
     pub(super) told: Told,
     /// What had been told when the rescan began that is going on.
     pub(super) told_before: Told,
+    /// The rescan that is going on.
+    pub(super) rescanning: Option<How>,
     /// Roots whose file is watched twice and has an event to come.
     pub(super) echoes: Vec<RootId>,
     pub(super) mounts: Mounts,
@@ -111,6 +113,7 @@ impl Inotify {
             replaced: None,
             told: Told::default(),
             told_before: Told::default(),
+            rescanning: None,
             echoes: Vec::new(),
             mounts: Mounts::new(),
             lacking: false,
