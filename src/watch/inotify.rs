@@ -305,7 +305,11 @@ impl Source for Inotify {
                 self.position = self.total;
                 Ok(more)
             }
-            Err(nix::Error::EAGAIN | nix::Error::EINTR) => Ok(false),
+            Err(nix::Error::EAGAIN) => {
+                self.drained = started;
+                Ok(false)
+            }
+            Err(nix::Error::EINTR) => Ok(false),
             Err(e) => Err(e.into()),
         };
         self.buffer = buffer;
