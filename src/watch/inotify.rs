@@ -152,6 +152,10 @@ impl Inotify {
             self.ended(raw.wd);
             return;
         }
+        if self.seen.is_own(raw, self.position) {
+            self.echo_own(guard, raw);
+            return;
+        }
         if raw.mask.intersects(Mask::MOVED_FROM) {
             self.remember_cookie(first, guard, raw);
         }
