@@ -27,7 +27,7 @@ pub struct Served {
     /// The path, where it is a pattern.
     pattern: Option<Pattern>,
     /// The environment of its commands, but for what differs from event to event.
-    pub env: Rc<[(OsString, OsString)]>,
+    pub env: Environment,
     /// Who its commands run as, where `user=` or `group=` says so.
     pub identity: Option<Identity>,
     /// What an operator may ask of its past.
@@ -307,11 +307,14 @@ impl Served {
     }
 }
 
+/// The environment of a line's commands, shared by its runs.
+type Environment = Rc<[(OsString, OsString)]>;
+
 /// The environment of a line's commands and who they run as.
 fn surroundings(
     line: &Line,
     base: &[(OsString, OsString)],
-) -> Result<(Rc<[(OsString, OsString)]>, Option<Identity>), AccountError> {
+) -> Result<(Environment, Option<Identity>), AccountError> {
     let account = account::of(&line.options)?;
     let mut env = base.to_vec();
     if let Some(user) = &account.user {
