@@ -160,7 +160,7 @@ fn a_rename_passes_its_old_path_to_the_shell() {
     let line = "/d IN_MOVED_TO logger -- \"$$INCRON_OLD\" is now \"$@/$#\"\n";
     let event = "{\"at\":0,\"events\":[\"IN_MOVED_TO\"],\"path\":\"/d/b\",\"old_path\":\"/d/a\"}";
     let text = run(line, event, 1, 0);
-    assert!(text.contains("run 0: /bin/sh -c "), "{text}");
+    assert!(text.contains("run 1: /bin/sh -c "), "{text}");
     assert!(text.contains("\"$INCRON_OLD\" is now"), "{text}");
 }
 
