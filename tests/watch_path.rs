@@ -372,3 +372,26 @@ fn our_own_look_at_a_file_is_not_told() {
         ["COMPLETE d/f|", "COMPLETE d|f", "OPEN d/f|", "OPEN d|f"]
     );
 }
+
+#[test]
+fn another_name_for_a_file_is_no_write() {
+    let mut kit = Kit::new();
+    kit.write("f");
+    kit.line("f", Mask::CLOSE_WRITE | Mask::MOVED_TO);
+    kit.line("f", Mask::CLOSE_WRITE | Mask::ATTRIB);
+    kit.write("f");
+    assert_eq!(kit.told(), ["CLOSE_WRITE f|"; 2]);
+    kit.tick();
+    fs::hard_link(kit.path("f"), kit.path("g")).unwrap();
+    assert_eq!(kit.told(), ["ATTRIB f| (rescan)"]);
+    // A write through it that comes before we know of it is told.
+    kit.write("f");
+    fs::remove_file(kit.path("g")).unwrap();
+    kit.told();
+    kit.tick();
+    fs::hard_link(kit.path("f"), kit.path("g")).unwrap();
+    kit.write("g");
+    let told = kit.told();
+    let writes = told.iter().filter(|t| t.starts_with("CLOSE_WRITE f|"));
+    assert_eq!(writes.count(), 2, "{told:?}");
+}

@@ -226,14 +226,20 @@ impl Inotify {
             .as_ref()
             .is_some_and(|(wd, name)| *wd == raw.wd && **name == *raw.name);
         if leaf && !raw.mask.intersects(Mask::ISDIR) {
+            let mut look = false;
             if let State::File(file) = &mut r.state {
-                if raw.mask.intersects(Mask::CLOSE_WRITE | Mask::MODIFY) {
+                let written = raw.mask.intersects(Mask::CLOSE_WRITE | Mask::MODIFY);
+                if written {
                     file.told = self.total;
                 }
+                look = written && !file.full;
                 if file.full {
                     file.echo |= raw.mask & Mask::ALL_EVENTS;
                     self.echoes.push(root);
                 }
+            }
+            if look {
+                self.note_write(root, raw);
             }
             let news = self.arrival(root, raw);
             self.tell_file(root, raw, news, out);
@@ -246,6 +252,16 @@ impl Inotify {
                 How::Made
             };
             self.stale.push((root, how));
+        }
+    }
+
+    /// Remembers when a file was written, to know whether it was again.
+    fn note_write(&mut self, root: RootId, raw: &Raw<'_>) {
+        let dir = self.open_guard(raw.wd);
+        let stat = dir.and_then(|d| with_nul(raw.name, |n| sys::stat(d.as_fd(), n)).ok());
+        let exact = stat.and_then(|s| self.exact(&s));
+        if let Some(State::File(file)) = self.roots.get_mut(root).map(|r| &mut r.state) {
+            file.modified = exact;
         }
     }
 

@@ -89,6 +89,8 @@ pub struct Inotify {
     /// When the events at hand were read.
     pub(super) time: SystemTime,
     pub(super) figures: Figures,
+    /// A file that was looked at gets another stamp when it is written again.
+    pub(super) fine: bool,
 }
 
 impl Inotify {
@@ -126,6 +128,7 @@ impl Inotify {
             before: sys::file_clock(),
             time: SystemTime::now(),
             figures: Figures::default(),
+            fine: sys::fine_stamps(),
         })
     }
 
