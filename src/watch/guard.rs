@@ -242,7 +242,9 @@ impl Inotify {
                 self.note_write(root, raw);
             }
             let news = self.arrival(root, raw);
-            self.tell_file(root, raw, news, out);
+            if !self.exchanged(root, raw) {
+                self.tell_file(root, raw, news, out);
+            }
         }
         let names = Mask::CREATE | Mask::DELETE | Mask::MOVE;
         if asks && raw.mask.intersects(names) {
@@ -253,6 +255,22 @@ impl Inotify {
             };
             self.stale.push((root, how));
         }
+    }
+
+    /// True for the second half of an exchange (renameat2(2)): the kernel tells it
+    /// as two renames, next to each other, of which the second takes the old file
+    /// away from a name that leads to the new one.
+    fn exchanged(&mut self, root: RootId, raw: &Raw<'_>) -> bool {
+        let arrived = self.arrived.take();
+        if raw.mask.intersects(Mask::MOVED_TO) {
+            self.arrived = Some((root, raw.cookie));
+        }
+        let second = arrived == Some((root, raw.cookie.wrapping_sub(1)));
+        second
+            && raw.mask.intersects(Mask::MOVED_FROM)
+            && self
+                .open_guard(raw.wd)
+                .is_some_and(|dir| with_nul(raw.name, |n| sys::stat(dir.as_fd(), n)).is_ok())
     }
 
     /// Remembers when a file was written, to know whether it was again.

@@ -68,6 +68,8 @@ pub struct Inotify {
     pub(super) told: Told,
     /// What had been told when the rescan began that is going on.
     pub(super) told_before: Told,
+    /// The file that was last renamed to its path, and the rename's number.
+    pub(super) arrived: Option<(RootId, u32)>,
     /// The rescan that is going on.
     pub(super) rescanning: Option<How>,
     /// Roots whose file is watched twice and has an event to come.
@@ -115,6 +117,7 @@ impl Inotify {
             replaced: None,
             told: Told::default(),
             told_before: Told::default(),
+            arrived: None,
             rescanning: None,
             echoes: Vec::new(),
             mounts: Mounts::new(),
@@ -159,6 +162,11 @@ impl Inotify {
             self.echo_own(guard, raw);
             return;
         }
+        let late = self.late_name(first, raw);
+        let raw = &Raw {
+            name: late.as_deref().unwrap_or(raw.name),
+            ..*raw
+        };
         if raw.mask.intersects(Mask::MOVED_FROM) {
             self.remember_cookie(first, guard, raw);
         }

@@ -11,6 +11,7 @@ mod found;
 mod guard;
 mod inotify;
 mod kernel;
+mod late;
 mod limits;
 mod look;
 mod meet;
