@@ -405,6 +405,8 @@ fn an_exchange_is_one_change_of_the_file() {
     kit.write("d/f");
     kit.line("d/f", Mask::ALL_EVENTS);
     kit.line("d/f", Mask::CLOSE_WRITE);
+    // Another root with the same file.
+    kit.line_with("d/f", Mask::MOVE_SELF, |r| r.mask |= Mask::DONT_FOLLOW);
     let swap = RenameFlags::RENAME_EXCHANGE;
     let (e, f) = (kit.path("d/e"), kit.path("d/f"));
     renameat2(AT_FDCWD, &e, AT_FDCWD, &f, swap).unwrap();
@@ -420,6 +422,7 @@ fn an_exchange_is_one_change_of_the_file() {
         [
             "MOVED_TO d/f| <- d/e",
             "CLOSE_WRITE d/f| <- d/e",
+            "MOVE_SELF d/f|",
             "MOVE_SELF d/f|"
         ]
     );

@@ -14,14 +14,12 @@ use super::Report;
 use super::found::{self, How};
 use super::inotify::Inotify;
 use super::kernel::{NO_GUARD, Wd};
-use super::look::with_nul;
 use super::memory::Owner;
 use super::parse::Raw;
 use super::root::{Link, RootId, State};
 use super::scan::path_flags;
 use super::tell::{News, Place};
 use crate::event::Origin;
-use crate::sys::inotify as sys;
 use crate::table::Mask;
 
 /// One guarded inode.
@@ -54,6 +52,12 @@ impl Guards {
     /// Where the guarded directory was last seen.
     pub fn path(&self, at: u32) -> Option<&[u8]> {
         self.get(at).map(|g| &*g.path)
+    }
+
+    /// Roots that watch a file by `name`, or wait for that name.
+    pub fn users(&self, at: u32, name: &[u8]) -> &[RootId] {
+        let users = self.get(at).and_then(|g| g.names.get(name));
+        users.map_or(&[], |all| all)
     }
 
     fn insert(&mut self, wd: Wd, path: &[u8]) -> u32 {
@@ -242,7 +246,7 @@ impl Inotify {
                 self.note_write(root, raw);
             }
             let news = self.arrival(root, raw);
-            if !self.exchanged(root, raw) {
+            if !self.exchanged(raw) {
                 self.tell_file(root, raw, news, out);
             }
         }
@@ -255,67 +259,6 @@ impl Inotify {
             };
             self.stale.push((root, how));
         }
-    }
-
-    /// True for the second half of an exchange (renameat2(2)): the kernel tells it
-    /// as two renames, next to each other, of which the second takes the old file
-    /// away from a name that leads to the new one.
-    fn exchanged(&mut self, root: RootId, raw: &Raw<'_>) -> bool {
-        let arrived = self.arrived.take();
-        if raw.mask.intersects(Mask::MOVED_TO) {
-            self.arrived = Some((root, raw.cookie));
-        }
-        let second = arrived == Some((root, raw.cookie.wrapping_sub(1)));
-        second
-            && raw.mask.intersects(Mask::MOVED_FROM)
-            && self
-                .open_guard(raw.wd)
-                .is_some_and(|dir| with_nul(raw.name, |n| sys::stat(dir.as_fd(), n)).is_ok())
-    }
-
-    /// Remembers when a file was written, to know whether it was again.
-    fn note_write(&mut self, root: RootId, raw: &Raw<'_>) {
-        let dir = self.open_guard(raw.wd);
-        let stat = dir.and_then(|d| with_nul(raw.name, |n| sys::stat(d.as_fd(), n)).ok());
-        let exact = stat.and_then(|s| self.exact(&s));
-        if let Some(State::File(file)) = self.roots.get_mut(root).map(|r| &mut r.state) {
-            file.modified = exact;
-        }
-    }
-
-    /// Our own opening of a watched file: its own watch tells of it once more.
-    pub(super) fn echo_own(&mut self, at: u32, raw: &Raw<'_>) {
-        let users = self.guards.get(at).and_then(|g| g.names.get(raw.name));
-        for root in users.cloned().unwrap_or_default() {
-            if let Some(State::File(file)) = self.roots.get_mut(root).map(|r| &mut r.state)
-                && file.full
-            {
-                file.echo |= raw.mask & Mask::ALL_EVENTS;
-                self.echoes.push(root);
-            }
-        }
-    }
-
-    /// Whether a file is complete, and whether it was linked in with content.
-    fn arrival(&mut self, root: RootId, raw: &Raw<'_>) -> (bool, bool) {
-        let Some(r) = self.roots.get(root) else {
-            return (false, false);
-        };
-        let writes = Mask::CLOSE_WRITE | Mask::MODIFY;
-        let created =
-            raw.mask.intersects(Mask::CREATE) && r.asked.intersects(writes | Mask::COMPLETE);
-        let finish = Mask::CLOSE_WRITE | Mask::MOVED_TO | Mask::CREATE;
-        let completes = r.asked.intersects(Mask::COMPLETE) && raw.mask.intersects(finish);
-        if !created && !completes {
-            return (false, false);
-        }
-        let Some(dir) = self.open_guard(raw.wd) else {
-            return (false, false);
-        };
-        let complete = completes && self.completes(dir.as_fd(), raw);
-        let stat = with_nul(raw.name, |n| sys::stat(dir.as_fd(), n));
-        let filled = stat.is_ok_and(|s| s.kind() == libc::S_IFREG && s.links > 1 && s.size > 0);
-        (complete, created && filled)
     }
 
     /// The directory of a guard, if it still is where it was.

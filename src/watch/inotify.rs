@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 use super::found::How;
 use super::guard::Guards;
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Wd};
 use super::limits::Retry;
 use super::memory::{Cookies, Seen, Told};
 use super::mounts::Mounts;
@@ -68,8 +68,9 @@ pub struct Inotify {
     pub(super) told: Told,
     /// What had been told when the rescan began that is going on.
     pub(super) told_before: Told,
-    /// The file that was last renamed to its path, and the rename's number.
-    pub(super) arrived: Option<(RootId, u32)>,
+    /// The name that a watched file was last renamed to, its directory, and the
+    /// rename's number.
+    pub(super) arrived: Option<(Wd, u32, Box<[u8]>)>,
     /// The rescan that is going on.
     pub(super) rescanning: Option<How>,
     /// Roots whose file is watched twice and has an event to come.
@@ -176,7 +177,7 @@ impl Inotify {
             self.tell_place(at, raw, out);
             at = next;
         }
-        if first != NodeId::NONE && structural(raw) {
+        if first != NodeId::NONE && parse::structural(raw) {
             for node in self.places(first) {
                 self.change(node, raw, out);
             }
@@ -212,24 +213,6 @@ impl Inotify {
             }
         }
     }
-}
-
-/// True where the queue was full at some point of these events.
-fn overflows(mut bytes: &[u8]) -> bool {
-    while let Some(raw) = parse::event(bytes) {
-        if raw.mask.intersects(Mask::Q_OVERFLOW) {
-            return true;
-        }
-        bytes = bytes.get(raw.len..).unwrap_or_default();
-    }
-    false
-}
-
-/// True for events after which the picture may be wrong.
-fn structural(raw: &Raw<'_>) -> bool {
-    let names = Mask::CREATE | Mask::DELETE | Mask::MOVE;
-    raw.mask.intersects(Mask::MOVE_SELF | names)
-        || raw.mask.contains(Mask::ATTRIB | Mask::ISDIR) && !raw.name.is_empty()
 }
 
 impl Source for Inotify {
@@ -305,7 +288,7 @@ impl Source for Inotify {
                     self.drained = started;
                 }
                 let mut rest = buffer.get(..n).unwrap_or_default();
-                if overflows(rest) {
+                if parse::overflows(rest) {
                     // This read made room: what was lost was lost before it, so what
                     // it brings covers whatever state a thing had then.
                     self.told.since = Some(Stamp::NEVER);

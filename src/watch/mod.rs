@@ -12,6 +12,7 @@ mod guard;
 mod inotify;
 mod kernel;
 mod late;
+mod leaf;
 mod limits;
 mod look;
 mod meet;

@@ -40,6 +40,24 @@ pub(super) fn event(bytes: &[u8]) -> Option<Raw<'_>> {
     })
 }
 
+/// True where the queue was full at some point of these events.
+pub(super) fn overflows(mut bytes: &[u8]) -> bool {
+    while let Some(raw) = event(bytes) {
+        if raw.mask.intersects(Mask::Q_OVERFLOW) {
+            return true;
+        }
+        bytes = bytes.get(raw.len..).unwrap_or_default();
+    }
+    false
+}
+
+/// True for events after which the picture may be wrong.
+pub(super) fn structural(raw: &Raw<'_>) -> bool {
+    let names = Mask::CREATE | Mask::DELETE | Mask::MOVE;
+    raw.mask.intersects(Mask::MOVE_SELF | names)
+        || raw.mask.contains(Mask::ATTRIB | Mask::ISDIR) && !raw.name.is_empty()
+}
+
 /// One entry of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry<'a> {
