@@ -163,6 +163,8 @@ struct Model {
     file_is: Option<u64>,
     /// What it was when the line last knew: what is back by now has not changed.
     file_was: Option<u64>,
+    /// What it was before it was nothing: not new when it is back.
+    file_away: BTreeSet<u64>,
     file_other: Option<usize>,
     overhead: usize,
 }
@@ -200,6 +202,7 @@ impl Model {
             file_changed: None,
             file_is: None,
             file_was: None,
+            file_away: BTreeSet::new(),
             file_other: None,
             overhead,
         };
@@ -218,6 +221,9 @@ impl Model {
         self.file_changed = None;
         self.file_other = None;
         self.file_was = self.file_is.or(self.file_was);
+        if let Some(file) = self.file_is {
+            self.file_away.remove(&file);
+        }
         self.at_check = self.before.clone();
         self.dir_paths.clear();
         self.note_dirs();
@@ -399,6 +405,7 @@ impl Model {
             self.file_other = file.map(|_| self.now);
             if file.is_none() {
                 self.file_changed = None;
+                self.file_away.extend(self.file_is);
             }
             self.file_is = file;
         }
@@ -424,6 +431,7 @@ impl Model {
         );
         self.sighted.extend(seen);
         self.sighted.retain(|ino| alive.contains(ino));
+        self.file_away.retain(|ino| alive.contains(ino));
         self.before = after;
         self.note_dirs();
     }
@@ -477,9 +485,9 @@ impl Model {
             }
         }
         self.check_gone(&told)?;
-        if let Some(since) = self
-            .file_changed
-            .max(self.file_other.filter(|_| self.file_is != self.file_was))
+        let back = |ino: &u64| self.file_away.contains(ino);
+        let other = self.file_is != self.file_was && !self.file_is.as_ref().is_some_and(back);
+        if let Some(since) = self.file_changed.max(self.file_other.filter(|_| other))
             && !self.file_told.iter().any(|at| *at >= since)
         {
             return Err(format!("not told: the file line, changed at {since}"));

@@ -212,17 +212,11 @@ impl Inotify {
         let Some(root) = self.roots.get_mut(id) else {
             return how;
         };
-        let file = matches!(state, State::File(_));
         root.state = state;
         root.identity = Some(identity);
         root.settled = sys::file_clock();
         let back = root.lost.iter().position(|(lost, _)| *lost == identity);
-        let back = back.map(|at| root.lost.remove(at));
-        if file {
-            // An older file that comes back after this one is a change.
-            root.lost.clear();
-        }
-        match back {
+        match back.map(|at| root.lost.remove(at)) {
             Some((_, since)) if how != How::Known => How::Since(since),
             _ => how,
         }
