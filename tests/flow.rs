@@ -368,3 +368,46 @@ fn a_stream_reads_events_and_is_started_again() {
         "each process reads two and ends; none is lost, none is given twice"
     );
 }
+
+#[test]
+fn output_is_mailed_to_mailto() {
+    let prefix = Prefix::with("mailer = @P/sendmail");
+    let out = prefix.path("out");
+    let text = format!(
+        "#!/bin/sh\n{{ echo \"args $*\"; cat; }} > {0}/.mail; mv {0}/.mail {0}/mail\n",
+        out.display()
+    );
+    common::script(&prefix.path("sendmail"), &text);
+    prefix.table(
+        "t",
+        "MAILTO=admin@example.org\n@W IN_CREATE,recursive=false,output=mail echo found $#\n",
+    );
+    let _daemon = prefix.start();
+    touch(prefix.watched().join("news"));
+    prefix.wait("a mail", || prefix.path("out/mail").exists());
+    let mail = prefix.out("mail");
+    assert!(mail.contains("To: admin@example.org"), "{mail}");
+    assert!(mail.contains("Subject: incron <"), "{mail}");
+    assert!(mail.contains("\n\nfound news\n"), "{mail}");
+}
+
+#[test]
+fn a_changed_configuration_reaches_running_workers() {
+    let prefix = Prefix::with("max_jobs = 1");
+    prefix.table(
+        "t",
+        "@W IN_CREATE,recursive=false echo $# >> @O/seen; read x < @O/gate",
+    );
+    let mut gate = gate(&prefix);
+    let daemon = prefix.start();
+    for name in ["a", "b", "c"] {
+        touch(prefix.watched().join(name));
+    }
+    prefix.lines("seen", 1);
+    let conf = fs::read_to_string(prefix.conf()).unwrap();
+    fs::write(prefix.conf(), conf.replace("max_jobs = 1", "max_jobs = 3")).unwrap();
+    daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    // No command has ended, and the others start all the same.
+    prefix.lines("seen", 3);
+    (0..3).for_each(|_| open(&mut gate));
+}

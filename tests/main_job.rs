@@ -106,8 +106,7 @@ fn hostile_names_arrive_as_they_are_and_never_run() {
     let canary = prefix.path("out/canary");
     let dump = prefix.path("dump");
     // Each run appends its argument and a NUL, in one write.
-    fs::write(&dump, "#!/bin/sh\nprintf '%s\\0' \"$2\" >> \"$1\"\n").unwrap();
-    fs::set_permissions(&dump, fs::Permissions::from_mode(0o755)).unwrap();
+    common::script(&dump, "#!/bin/sh\nprintf '%s\\0' \"$2\" >> \"$1\"\n");
     let d = dump.to_str().unwrap();
     prefix.table(
         "t",
@@ -281,8 +280,7 @@ fn at_most_max_jobs_at_once_and_none_lost() {
     let o = out.display();
     let text =
         format!("#!/bin/sh\necho start >> {o}/started\nread x < {o}/gate\necho $1 >> {o}/done\n");
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    common::script(&script, &text);
     nix::unistd::mkfifo(
         &out.join("gate"),
         nix::sys::stat::Mode::from_bits_truncate(0o666),

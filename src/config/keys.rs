@@ -43,6 +43,7 @@ pub(super) const KEYS: &[Key] = &[
     key("lockfile_name", |c, v| {
         file_name(v).map(|n| c.lockfile_name = n)
     }),
+    key("mailer", |c, v| path(v).map(|p| c.mailer = p)),
     key("editor", |c, v| text(v).map(|t| c.editor = t.to_owned())),
     key("control_socket", |c, v| {
         path(v).map(|p| c.control_socket = p)

@@ -50,6 +50,8 @@ pub struct Config {
     pub lockfile_dir: PathBuf,
     /// Its name without `.pid`.
     pub lockfile_name: String,
+    /// The program that takes mail for `output=mail`, as sendmail(8) does.
+    pub mailer: PathBuf,
     /// The editor when $VISUAL and $EDITOR are not set; may be empty, may have arguments.
     pub editor: String,
     /// The socket `incrontab` connects to.
@@ -87,6 +89,7 @@ impl Default for Config {
             denied_users: paths::DENIED_USERS.into(),
             lockfile_dir: paths::LOCKFILE_DIR.into(),
             lockfile_name: paths::LOCKFILE_NAME.into(),
+            mailer: crate::run::mail::MAILER.into(),
             editor: String::new(),
             control_socket: paths::CONTROL_SOCKET.into(),
             state_dir: paths::STATE_DIR.into(),

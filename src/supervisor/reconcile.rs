@@ -305,6 +305,7 @@ impl Daemon {
             max_jobs: self.config.max_jobs,
             stop_grace: self.config.stop_grace.as_secs(),
             stop_kill: self.config.stop_kill,
+            mailer: self.config.mailer.clone(),
             state: state::file(&self.config.state_dir, owner),
             log: logging::choice(&self.config),
         }

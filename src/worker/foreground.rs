@@ -13,6 +13,7 @@ use super::show::{JsonView, TerminalView};
 use super::view::View;
 use crate::control::MAX_TABLE;
 use crate::exit::Exit;
+use crate::run::mail::MAILER;
 use crate::table::{Dialect, Mask, PathSpec};
 use crate::watch::{Request, Source};
 
@@ -100,6 +101,7 @@ fn settings(options: &ForegroundOptions) -> Settings {
         max_jobs: options.max_jobs,
         stop_grace: 2,
         stop_kill: true,
+        mailer: MAILER.into(),
         state: None,
         log: LogChoice::default(),
     }

@@ -13,14 +13,17 @@ mod catchup;
 mod channel;
 mod engine;
 mod environment;
+mod events;
 mod foreground;
 mod job;
 mod lines;
 mod orders;
 pub mod protocol;
+mod runs;
 mod saved;
 mod show;
 mod status;
+mod stop;
 mod streams;
 mod view;
 

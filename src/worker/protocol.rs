@@ -99,6 +99,8 @@ pub struct Settings {
     pub stop_grace: u64,
     /// What then: killed (true) or left alone.
     pub stop_kill: bool,
+    /// What takes mail for `output=mail`.
+    pub mailer: PathBuf,
     /// The file in which what `catch-up=` lines need is kept; None: nowhere.
     pub state: Option<PathBuf>,
     /// Where it logs: where its supervisor does.

@@ -123,8 +123,7 @@ impl Prefix {
             "#!/bin/sh\nl=\nfor a in \"$@\"; do l=\"$l<$a>\"; done\nprintf '%s\\n' \"$l\" >> {}\n",
             out.display()
         );
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        script(&path, &text);
         path
     }
 
@@ -193,6 +192,26 @@ impl Prefix {
         self.wait(&what, || self.out(name).lines().count() >= count);
         self.out(name).lines().map(str::to_owned).collect()
     }
+}
+
+/// Writes an executable script, by a process of its own: had we ever had it open
+/// for writing, a command started meanwhile by another thread's test could hold
+/// the descriptor, and executing the script would fail with ETXTBSY.
+pub fn script(path: &Path, text: &str) {
+    use std::io::Write;
+    let mut child = Command::new("sh")
+        .args(["-c", "cat > \"$1\" && chmod 755 \"$1\"", "sh"])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    assert!(child.wait().unwrap().success());
 }
 
 /// A running daemon; ended with its prefix.
