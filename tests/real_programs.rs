@@ -463,7 +463,6 @@ fn a_write_through_a_link_made_later_is_a_save() {
 }
 
 #[test]
-#[ignore = "a file that linkat(2) names while it is open is not a save: src/watch/guard.rs"]
 fn a_file_named_late_is_a_save() {
     let story = Story::new();
     let _daemon = file_line(&story);

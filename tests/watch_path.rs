@@ -372,3 +372,90 @@ fn our_own_look_at_a_file_is_not_told() {
         ["COMPLETE d/f|", "COMPLETE d|f", "OPEN d/f|", "OPEN d|f"]
     );
 }
+
+#[test]
+fn another_name_for_a_file_is_no_write() {
+    let mut kit = Kit::new();
+    kit.write("f");
+    kit.line("f", Mask::CLOSE_WRITE | Mask::MOVED_TO);
+    kit.line("f", Mask::CLOSE_WRITE | Mask::ATTRIB);
+    kit.write("f");
+    assert_eq!(kit.told(), ["CLOSE_WRITE f|"; 2]);
+    kit.tick();
+    fs::hard_link(kit.path("f"), kit.path("g")).unwrap();
+    assert_eq!(kit.told(), ["ATTRIB f| (rescan)"]);
+    // A write through it that comes before we know of it is told.
+    kit.write("f");
+    fs::remove_file(kit.path("g")).unwrap();
+    kit.told();
+    kit.tick();
+    fs::hard_link(kit.path("f"), kit.path("g")).unwrap();
+    kit.write("g");
+    let told = kit.told();
+    let writes = told.iter().filter(|t| t.starts_with("CLOSE_WRITE f|"));
+    assert_eq!(writes.count(), 2, "{told:?}");
+}
+
+#[test]
+fn an_exchange_is_one_change_of_the_file() {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    let mut kit = Kit::new();
+    kit.mkdir("d");
+    kit.write("d/e");
+    kit.write("d/f");
+    kit.line("d/f", Mask::ALL_EVENTS);
+    kit.line("d/f", Mask::CLOSE_WRITE);
+    // Another root with the same file.
+    kit.line_with("d/f", Mask::MOVE_SELF, |r| r.mask |= Mask::DONT_FOLLOW);
+    let swap = RenameFlags::RENAME_EXCHANGE;
+    let (e, f) = (kit.path("d/e"), kit.path("d/f"));
+    renameat2(AT_FDCWD, &e, AT_FDCWD, &f, swap).unwrap();
+    assert_eq!(
+        kit.told(),
+        ["MOVED_TO d/f| <- d/e", "CLOSE_WRITE d/f| <- d/e"]
+    );
+    // Away and back again is not one.
+    kit.mv("d/e", "d/f");
+    kit.mv("d/f", "d/g");
+    assert_eq!(
+        kit.told(),
+        [
+            "MOVED_TO d/f| <- d/e",
+            "CLOSE_WRITE d/f| <- d/e",
+            "MOVE_SELF d/f|",
+            "MOVE_SELF d/f|"
+        ]
+    );
+}
+
+#[test]
+fn a_file_named_while_it_is_open_is_told_by_its_name() {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut kit = Kit::new();
+    kit.mkdir("d");
+    kit.line("d", Mask::CLOSE_WRITE | Mask::COMPLETE);
+    kit.line("d", Mask::OPEN | Mask::ACCESS | Mask::CLOSE_NOWRITE);
+    kit.line("d/f", Mask::CLOSE_WRITE);
+    let mut options = fs::File::options();
+    let options = options.write(true).custom_flags(libc::O_TMPFILE);
+    let Ok(mut file) = options.open(kit.path("d")) else {
+        return eprintln!("left out: this file system has no O_TMPFILE");
+    };
+    file.write_all(b"text").unwrap();
+    kit.told();
+    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let follow = nix::unistd::LinkatFlags::AT_SYMLINK_FOLLOW;
+    let here = nix::fcntl::AT_FDCWD;
+    nix::unistd::linkat(here, own.as_str(), here, &kit.path("d/f"), follow).unwrap();
+    assert_eq!(kit.told(), [""; 0]);
+    drop(file);
+    assert_eq!(kit.told(), ["CLOSE_WRITE,COMPLETE d|f", "CLOSE_WRITE d/f|"]);
+    assert_eq!(kit.told(), [""; 0]);
+    // One that never gets a name keeps its number.
+    drop(options.open(kit.path("d")).unwrap());
+    let told = kit.told();
+    let number = |t: &&String| t.starts_with("CLOSE_WRITE d|#");
+    assert_eq!(told.iter().filter(number).count(), 1, "{told:?}");
+}

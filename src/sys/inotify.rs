@@ -181,6 +181,15 @@ pub fn file_clock() -> Stamp {
     Stamp(nanos(t.tv_sec, t.tv_nsec))
 }
 
+/// True where a write after a look at a file's times gives it other times, however
+/// soon it comes: multigrain timestamps, Linux 6.13 on ext4, xfs, btrfs and tmpfs.
+pub fn fine_stamps() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next().and_then(|n| n.parse::<u32>().ok());
+    (next(), next()) >= (Some(6), Some(13))
+}
+
 fn nanos(seconds: i64, nanos: i64) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }

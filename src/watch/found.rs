@@ -66,6 +66,8 @@ pub(super) struct Thing {
     pub written: bool,
     /// It is not there any more.
     pub gone: bool,
+    /// It was known by its name all the time, and has got another one.
+    pub linked: bool,
     /// Its times, where they were needed.
     pub born: Stamp,
     pub changed: Stamp,
@@ -84,6 +86,7 @@ impl Thing {
             made: true,
             written: true,
             gone: false,
+            linked: false,
             born: stat.and_then(|s| s.born).unwrap_or_default(),
             changed: stat.map(|s| s.changed).unwrap_or_default(),
         };
@@ -145,6 +148,7 @@ pub(super) fn due(asked: Mask, thing: Thing) -> Mask {
         thing.regular && has(Mask::CLOSE_WRITE | Mask::MODIFY | Mask::COMPLETE) && thing.written;
     if told.is_empty() && !waits {
         told = match (thing.made, thing.written) {
+            _ if thing.linked => asked & Mask::ATTRIB,
             (true, _) => asked & Mask::MOVED_TO,
             (false, true) => only(&[Mask::MOVED_TO, Mask::CREATE, Mask::ATTRIB]),
             (false, false) => only(&[Mask::MOVED_TO, Mask::ATTRIB]),

@@ -14,14 +14,12 @@ use super::Report;
 use super::found::{self, How};
 use super::inotify::Inotify;
 use super::kernel::{NO_GUARD, Wd};
-use super::look::with_nul;
 use super::memory::Owner;
 use super::parse::Raw;
 use super::root::{Link, RootId, State};
 use super::scan::path_flags;
 use super::tell::{News, Place};
 use crate::event::Origin;
-use crate::sys::inotify as sys;
 use crate::table::Mask;
 
 /// One guarded inode.
@@ -54,6 +52,12 @@ impl Guards {
     /// Where the guarded directory was last seen.
     pub fn path(&self, at: u32) -> Option<&[u8]> {
         self.get(at).map(|g| &*g.path)
+    }
+
+    /// Roots that watch a file by `name`, or wait for that name.
+    pub fn users(&self, at: u32, name: &[u8]) -> &[RootId] {
+        let users = self.get(at).and_then(|g| g.names.get(name));
+        users.map_or(&[], |all| all)
     }
 
     fn insert(&mut self, wd: Wd, path: &[u8]) -> u32 {
@@ -226,17 +230,25 @@ impl Inotify {
             .as_ref()
             .is_some_and(|(wd, name)| *wd == raw.wd && **name == *raw.name);
         if leaf && !raw.mask.intersects(Mask::ISDIR) {
+            let mut look = false;
             if let State::File(file) = &mut r.state {
-                if raw.mask.intersects(Mask::CLOSE_WRITE | Mask::MODIFY) {
+                let written = raw.mask.intersects(Mask::CLOSE_WRITE | Mask::MODIFY);
+                if written {
                     file.told = self.total;
                 }
+                look = written && !file.full;
                 if file.full {
                     file.echo |= raw.mask & Mask::ALL_EVENTS;
                     self.echoes.push(root);
                 }
             }
+            if look {
+                self.note_write(root, raw);
+            }
             let news = self.arrival(root, raw);
-            self.tell_file(root, raw, news, out);
+            if !self.exchanged(raw) {
+                self.tell_file(root, raw, news, out);
+            }
         }
         let names = Mask::CREATE | Mask::DELETE | Mask::MOVE;
         if asks && raw.mask.intersects(names) {
@@ -247,41 +259,6 @@ impl Inotify {
             };
             self.stale.push((root, how));
         }
-    }
-
-    /// Our own opening of a watched file: its own watch tells of it once more.
-    pub(super) fn echo_own(&mut self, at: u32, raw: &Raw<'_>) {
-        let users = self.guards.get(at).and_then(|g| g.names.get(raw.name));
-        for root in users.cloned().unwrap_or_default() {
-            if let Some(State::File(file)) = self.roots.get_mut(root).map(|r| &mut r.state)
-                && file.full
-            {
-                file.echo |= raw.mask & Mask::ALL_EVENTS;
-                self.echoes.push(root);
-            }
-        }
-    }
-
-    /// Whether a file is complete, and whether it was linked in with content.
-    fn arrival(&mut self, root: RootId, raw: &Raw<'_>) -> (bool, bool) {
-        let Some(r) = self.roots.get(root) else {
-            return (false, false);
-        };
-        let writes = Mask::CLOSE_WRITE | Mask::MODIFY;
-        let created =
-            raw.mask.intersects(Mask::CREATE) && r.asked.intersects(writes | Mask::COMPLETE);
-        let finish = Mask::CLOSE_WRITE | Mask::MOVED_TO | Mask::CREATE;
-        let completes = r.asked.intersects(Mask::COMPLETE) && raw.mask.intersects(finish);
-        if !created && !completes {
-            return (false, false);
-        }
-        let Some(dir) = self.open_guard(raw.wd) else {
-            return (false, false);
-        };
-        let complete = completes && self.completes(dir.as_fd(), raw);
-        let stat = with_nul(raw.name, |n| sys::stat(dir.as_fd(), n));
-        let filled = stat.is_ok_and(|s| s.kind() == libc::S_IFREG && s.links > 1 && s.size > 0);
-        (complete, created && filled)
     }
 
     /// The directory of a guard, if it still is where it was.

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 use super::found::How;
 use super::guard::Guards;
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Wd};
 use super::limits::Retry;
 use super::memory::{Cookies, Seen, Told};
 use super::mounts::Mounts;
@@ -68,6 +68,9 @@ pub struct Inotify {
     pub(super) told: Told,
     /// What had been told when the rescan began that is going on.
     pub(super) told_before: Told,
+    /// The name that a watched file was last renamed to, its directory, and the
+    /// rename's number.
+    pub(super) arrived: Option<(Wd, u32, Box<[u8]>)>,
     /// The rescan that is going on.
     pub(super) rescanning: Option<How>,
     /// Roots whose file is watched twice and has an event to come.
@@ -89,6 +92,8 @@ pub struct Inotify {
     /// When the events at hand were read.
     pub(super) time: SystemTime,
     pub(super) figures: Figures,
+    /// A file that was looked at gets another stamp when it is written again.
+    pub(super) fine: bool,
 }
 
 impl Inotify {
@@ -113,6 +118,7 @@ impl Inotify {
             replaced: None,
             told: Told::default(),
             told_before: Told::default(),
+            arrived: None,
             rescanning: None,
             echoes: Vec::new(),
             mounts: Mounts::new(),
@@ -126,6 +132,7 @@ impl Inotify {
             before: sys::file_clock(),
             time: SystemTime::now(),
             figures: Figures::default(),
+            fine: sys::fine_stamps(),
         })
     }
 
@@ -156,6 +163,11 @@ impl Inotify {
             self.echo_own(guard, raw);
             return;
         }
+        let late = self.late_name(first, raw);
+        let raw = &Raw {
+            name: late.as_deref().unwrap_or(raw.name),
+            ..*raw
+        };
         if raw.mask.intersects(Mask::MOVED_FROM) {
             self.remember_cookie(first, guard, raw);
         }
@@ -165,7 +177,7 @@ impl Inotify {
             self.tell_place(at, raw, out);
             at = next;
         }
-        if first != NodeId::NONE && structural(raw) {
+        if first != NodeId::NONE && parse::structural(raw) {
             for node in self.places(first) {
                 self.change(node, raw, out);
             }
@@ -201,24 +213,6 @@ impl Inotify {
             }
         }
     }
-}
-
-/// True where the queue was full at some point of these events.
-fn overflows(mut bytes: &[u8]) -> bool {
-    while let Some(raw) = parse::event(bytes) {
-        if raw.mask.intersects(Mask::Q_OVERFLOW) {
-            return true;
-        }
-        bytes = bytes.get(raw.len..).unwrap_or_default();
-    }
-    false
-}
-
-/// True for events after which the picture may be wrong.
-fn structural(raw: &Raw<'_>) -> bool {
-    let names = Mask::CREATE | Mask::DELETE | Mask::MOVE;
-    raw.mask.intersects(Mask::MOVE_SELF | names)
-        || raw.mask.contains(Mask::ATTRIB | Mask::ISDIR) && !raw.name.is_empty()
 }
 
 impl Source for Inotify {
@@ -294,7 +288,7 @@ impl Source for Inotify {
                     self.drained = started;
                 }
                 let mut rest = buffer.get(..n).unwrap_or_default();
-                if overflows(rest) {
+                if parse::overflows(rest) {
                     // This read made room: what was lost was lost before it, so what
                     // it brings covers whatever state a thing had then.
                     self.told.since = Some(Stamp::NEVER);

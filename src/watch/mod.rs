@@ -11,6 +11,8 @@ mod found;
 mod guard;
 mod inotify;
 mod kernel;
+mod late;
+mod leaf;
 mod limits;
 mod look;
 mod meet;

@@ -40,9 +40,28 @@ pub(super) fn event(bytes: &[u8]) -> Option<Raw<'_>> {
     })
 }
 
+/// True where the queue was full at some point of these events.
+pub(super) fn overflows(mut bytes: &[u8]) -> bool {
+    while let Some(raw) = event(bytes) {
+        if raw.mask.intersects(Mask::Q_OVERFLOW) {
+            return true;
+        }
+        bytes = bytes.get(raw.len..).unwrap_or_default();
+    }
+    false
+}
+
+/// True for events after which the picture may be wrong.
+pub(super) fn structural(raw: &Raw<'_>) -> bool {
+    let names = Mask::CREATE | Mask::DELETE | Mask::MOVE;
+    raw.mask.intersects(Mask::MOVE_SELF | names)
+        || raw.mask.contains(Mask::ATTRIB | Mask::ISDIR) && !raw.name.is_empty()
+}
+
 /// One entry of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry<'a> {
+    pub inode: u64,
     pub name: &'a [u8],
     /// `libc::DT_DIR` ...; `DT_UNKNOWN` where the file system does not say.
     pub kind: u8,
@@ -51,10 +70,11 @@ pub(super) struct Entry<'a> {
 /// The entry at the start of `bytes` and the bytes it takes.
 pub(super) fn entry(bytes: &[u8]) -> Option<(Entry<'_>, usize)> {
     const NAME: usize = 19;
+    let inode = u64::from_ne_bytes(bytes.get(..8)?.try_into().ok()?);
     let len = u16::from_ne_bytes(bytes.get(16..18)?.try_into().ok()?) as usize;
     let kind = *bytes.get(18)?;
     let name = until_nul(bytes.get(NAME..len)?);
-    Some((Entry { name, kind }, len))
+    Some((Entry { inode, name, kind }, len))
 }
 
 #[cfg(test)]

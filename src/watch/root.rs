@@ -75,6 +75,9 @@ pub(super) struct File {
     pub full: bool,
     /// Where in the stream a write was last told through the directory.
     pub told: u64,
+    /// When it was last written as far as is known; None: a later write may
+    /// have the same stamp.
+    pub modified: Option<Stamp>,
     /// Bits told through the directory that its own watch will tell again.
     pub echo: Mask,
 }

@@ -6,7 +6,7 @@ use nix::fcntl::openat;
 use nix::sys::stat::Mode;
 
 use super::Report;
-use super::found::{How, Part};
+use super::found::{How, Part, Thing};
 use super::inotify::Inotify;
 use super::memory::Owner;
 use super::resolve::REPLACED;
@@ -14,7 +14,7 @@ use super::root::{File, Link, NOISE, Root, RootId, State};
 use super::scan::{dir_flags, path_flags};
 use super::tell::Place;
 use super::tree::NodeId;
-use crate::sys::inotify::{self as sys, Identity, Stat};
+use crate::sys::inotify::{self as sys, Identity, Stamp, Stat};
 use crate::table::Mask;
 
 /// Former inodes of a path that are known again when they come back.
@@ -89,7 +89,7 @@ impl Inotify {
         let mask = root.leaf_mask() & !(Mask::CREATE | Mask::DELETE | Mask::MOVE).0 | REPLACED;
         let leaf_wd = root.leaf.as_ref().map_or(-1, |(wd, _)| *wd);
         let before = match &root.state {
-            State::File(file) => Some((file.inode, file.full, file.told)),
+            State::File(file) => Some((file.inode, file.full, file.told, file.modified)),
             _ => None,
         };
         if before.is_none() {
@@ -101,6 +101,7 @@ impl Inotify {
         let mut file = File {
             full,
             told: before.map_or(0, |b| b.2),
+            modified: self.exact(stat),
             ..File::default()
         };
         let mask = if full { mask } else { REPLACED };
@@ -125,6 +126,7 @@ impl Inotify {
             }
         }
         let newly_linked = same && before.is_some_and(|b| !b.1 && b.2 < self.position) && full;
+        let as_known = before.is_some_and(|b| b.3 == Some(stat.modified));
         let (how, same, same_name) = if newly_linked && how != How::Known {
             (How::Since(self.before), false, false)
         } else {
@@ -142,10 +144,22 @@ impl Inotify {
         else {
             return;
         };
+        // A write through the new name may have come before our own watch did.
+        let thing = Thing {
+            linked: newly_linked,
+            written: thing.written && !(newly_linked && as_known),
+            ..thing
+        };
         self.tell_found(id, (Place::Root, b""), (owner, b""), thing, how, out);
         let until = self.total + self.kernel.queued();
         self.seen.insert(owner, b"", thing, until);
         self.seen.own_done(until);
+    }
+
+    /// When a file was last written, if a later write would show.
+    pub(super) fn exact(&self, stat: &Stat) -> Option<Stamp> {
+        let shows = self.fine || stat.modified < self.drained;
+        shows.then_some(stat.modified)
     }
 
     pub(super) fn serve_nothing(&mut self, id: RootId) {

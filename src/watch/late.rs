@@ -1,0 +1,100 @@
+//! Files that get their name late: made without one (`O_TMPFILE`), written, and
+//! named by linkat(2) while they are still open. The kernel goes on calling such a
+//! file `#` and its inode's number, so the close that ends the writing has to be
+//! told under the name that the file has by then.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::fcntl::openat;
+use nix::sys::stat::Mode;
+
+use super::inotify::Inotify;
+use super::look::with_nul;
+use super::parse::{self, Raw};
+use super::scan::{dir_flags, path_flags};
+use super::tree::NodeId;
+use crate::sys::inotify as sys;
+use crate::table::Mask;
+
+/// Pieces of a directory (32 KiB, about 1000 names) that are searched for a file.
+const MOST_PIECES: usize = 32;
+
+/// The inode number in a name that the kernel has made up (`d_mark_tmpfile`).
+fn number(name: &[u8]) -> Option<u64> {
+    let digits = name.strip_prefix(b"#")?;
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+impl Inotify {
+    /// The name that the file has now of which the kernel says, under the number
+    /// of its inode, that it was closed after writing.
+    pub(super) fn late_name(&mut self, first: NodeId, raw: &Raw<'_>) -> Option<Vec<u8>> {
+        if !raw.mask.intersects(Mask::CLOSE_WRITE) {
+            return None;
+        }
+        let inode = number(raw.name)?;
+        let places = self.places(first);
+        let found = places
+            .iter()
+            .find_map(|&id| self.open_node(id, path_flags()).ok());
+        let dir = found.or_else(|| self.open_guard(raw.wd))?;
+        if with_nul(raw.name, |n| sys::stat(dir.as_fd(), n)).is_ok() {
+            return None; // a real name that looks like one of these
+        }
+        // Our reading is heard by the directory and by the one it is in.
+        let mut heard = vec![(raw.wd, Box::default())];
+        for node in places.iter().filter_map(|&id| self.tree.get(id)) {
+            if let Some(parent) = self.tree.get(node.parent) {
+                heard.push((parent.wd, node.name.clone()));
+            }
+        }
+        heard.sort();
+        heard.dedup();
+        for (wd, name) in heard {
+            if self.hears_reading(wd) {
+                self.seen.expect_own(wd, &name);
+            }
+        }
+        let name = self.search(&dir, inode);
+        self.seen.own_done(self.total + self.kernel.queued());
+        name
+    }
+
+    /// The name of the regular file `inode` in a directory.
+    fn search(&mut self, dir: &OwnedFd, inode: u64) -> Option<Vec<u8>> {
+        let list = openat(dir, c".", dir_flags(), Mode::empty()).ok()?;
+        let is = |name: &[u8]| {
+            with_nul(name, |n| sys::stat(dir.as_fd(), n))
+                .is_ok_and(|s| s.inode == inode && s.kind() == libc::S_IFREG)
+        };
+        for _ in 0..MOST_PIECES {
+            let n @ 1.. = sys::getdents(list.as_fd(), &mut self.entries).ok()? else {
+                return None;
+            };
+            let mut rest = self.entries.get(..n).unwrap_or_default();
+            while let Some((entry, len)) = parse::entry(rest) {
+                rest = rest.get(len..).unwrap_or_default();
+                if entry.inode == inode && is(entry.name) {
+                    return Some(entry.name.to_vec());
+                }
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_kernels_own_names_are_numbers() {
+        assert_eq!(number(b"#123"), Some(123));
+        for name in [&b"#"[..], b"123", b"#12a", b"#+1", b"#99999999999999999999"] {
+            assert_eq!(number(name), None);
+        }
+    }
+}
