@@ -13,6 +13,7 @@ mod catchup;
 mod channel;
 mod engine;
 mod environment;
+mod filters;
 mod foreground;
 mod job;
 mod lines;
