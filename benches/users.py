@@ -113,7 +113,8 @@ def install(d, stamp, turn):
     text = f"{directory} IN_CLOSE_WRITE {stamp} {out} $#\n"
     made, started = {}, time.monotonic()
     editor = subprocess.Popen([INCRONTAB, "-f", d.path("incron.conf"), "-u", USERS[0], "-"],
-                              stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+                              stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
     editor.stdin.write(text.encode())
     editor.stdin.close()
     while not os.path.exists(out):

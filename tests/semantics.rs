@@ -350,7 +350,6 @@ fn the_page_says_what_happens() {
 }
 
 #[test]
-#[ignore = "the worker does not serve Source::mounts; what an unmount uncovers is told as new"]
 fn the_page_says_what_a_mount_does() {
     if !is_root() {
         return eprintln!("left out: mounts need root");

@@ -249,3 +249,24 @@ fn an_account_that_goes_takes_its_worker_along() {
     daemon.wait_log(&format!("table for invalid user {name} found (ignored)"));
     assert_eq!(daemon.stop(), Some(0));
 }
+
+#[test]
+fn what_was_open_when_the_daemon_started_is_not_the_users() {
+    if !is_root() {
+        return;
+    }
+    let prefix = Prefix::new();
+    fs::write(prefix.path("secret"), "root's").unwrap();
+    let secret = fs::File::open(prefix.path("secret")).unwrap();
+    // A copy that is not close-on-exec, as a shell's `77<secret` leaves behind.
+    let _left = nix::fcntl::fcntl(&secret, nix::fcntl::FcntlArg::F_DUPFD(77)).unwrap();
+    spool(&prefix, "games");
+    let daemon = prefix.start();
+    let open = |pid: i32| {
+        let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+        let links = entries.filter_map(|entry| fs::read_link(entry.path()).ok());
+        links.filter(|link| *link == prefix.path("secret")).count()
+    };
+    assert_eq!(open(daemon.pid().as_raw()), 1, "nothing was tested");
+    assert_eq!(open(pid(&prefix, "games")), 0);
+}

@@ -72,6 +72,67 @@ fn a_mount_over_the_path_is_followed_and_so_is_its_end() {
 }
 
 #[test]
+fn what_the_end_of_a_mount_uncovers_is_not_new() {
+    for mask in [
+        Mask::CREATE | Mask::DELETE,
+        Mask::CREATE | Mask::CLOSE_WRITE,
+        Mask::MOVE | Mask::COMPLETE,
+        Mask::MODIFY | Mask::ATTRIB,
+    ] {
+        let mut kit = Kit::new();
+        kit.mkdir("d/sub/below");
+        kit.write("d/f");
+        kit.write("d/sub/g");
+        kit.tick();
+        kit.line("d", mask);
+        let Some(fs) = Tmpfs::over(kit.path("d")) else {
+            return;
+        };
+        assert_eq!(told(&mut kit), [""; 0]);
+        drop(fs);
+        assert_eq!(told(&mut kit), [""; 0], "{mask:?}");
+        // And all of it is watched again.
+        kit.write("d/sub/below/h");
+        if mask.intersects(Mask::CREATE) {
+            assert_eq!(kit.told()[0], "CREATE d/sub/below|h");
+        }
+        kit.told();
+        kit.tick();
+        // The same where a directory on the way is renamed away and back.
+        kit.mv("d", "e");
+        kit.told();
+        kit.tick();
+        kit.mv("e", "d");
+        assert_eq!(kit.told(), [""; 0], "{mask:?}");
+    }
+}
+
+#[test]
+fn what_changed_under_a_mount_is_told_at_its_end() {
+    let mut kit = Kit::new();
+    kit.mkdir("d/sub");
+    kit.write("d/sub/old");
+    kit.tick();
+    kit.line("d", Mask::CREATE | Mask::CLOSE_WRITE);
+    let below = std::fs::File::open(kit.path("d/sub")).unwrap();
+    let Some(fs) = Tmpfs::over(kit.path("d")) else {
+        return;
+    };
+    assert_eq!(told(&mut kit), [""; 0]);
+    kit.tick();
+    use std::os::fd::AsRawFd;
+    std::fs::write(format!("/proc/self/fd/{}/new", below.as_raw_fd()), "x").unwrap();
+    drop(fs);
+    assert_eq!(
+        told(&mut kit),
+        [
+            "CLOSE_WRITE d/sub|new (rescan)",
+            "CREATE d/sub|new (rescan)"
+        ]
+    );
+}
+
+#[test]
 fn a_mount_inside_the_tree_is_followed_and_so_is_its_end() {
     let mut kit = Kit::new();
     kit.mkdir("d/m/hidden");

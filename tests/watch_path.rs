@@ -329,3 +329,46 @@ fn complete_means_closed_by_the_last_writer_or_moved_or_linked_in() {
     kit.mv("tmp", "d/moved");
     assert_eq!(kit.told(), ["COMPLETE d|linked", "COMPLETE d|moved"]);
 }
+
+#[test]
+fn our_own_look_at_a_file_is_not_told() {
+    let reading = Mask::OPEN | Mask::CLOSE_NOWRITE;
+    let mut kit = Kit::new();
+    kit.mkdir("d");
+    kit.line("d", Mask::COMPLETE);
+    kit.line("d", reading);
+    kit.line("d/f", reading | Mask::COMPLETE);
+    for _ in 0..3 {
+        kit.write("d/f");
+    }
+    // Twice the lines' word of a write, and no more of what it took to know.
+    let mut told = kit.told();
+    told.sort();
+    let expected = [
+        ["COMPLETE d/f|"; 3],
+        ["COMPLETE d|f"; 3],
+        ["OPEN d/f|"; 3],
+        ["OPEN d|f"; 3],
+    ];
+    assert_eq!(told, expected.concat());
+    fs::read(kit.path("d/f")).unwrap();
+    let mut told = kit.told();
+    told.sort();
+    let expected = [
+        "CLOSE_NOWRITE d/f|",
+        "CLOSE_NOWRITE d|f",
+        "OPEN d/f|",
+        "OPEN d|f",
+    ];
+    assert_eq!(told, expected);
+    // A file with another name is watched itself, too.
+    fs::hard_link(kit.path("d/f"), kit.path("g")).unwrap();
+    kit.told();
+    kit.write("d/f");
+    let mut told = kit.told();
+    told.sort();
+    assert_eq!(
+        told,
+        ["COMPLETE d/f|", "COMPLETE d|f", "OPEN d/f|", "OPEN d|f"]
+    );
+}

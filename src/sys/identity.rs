@@ -42,7 +42,7 @@ pub fn spawn_worker(command: &mut Command, spawn: Spawn<'_>) -> io::Result<Child
     let keep = keep.as_raw_fd();
     let prepare = move || {
         default_signals()?;
-        check(raw_cloexec_off(keep))?;
+        keep_only(keep)?;
         if let Some((soft, hard)) = files {
             let limit = libc::rlimit {
                 rlim_cur: soft,
@@ -74,10 +74,7 @@ pub fn exec_worker(command: &mut Command, keep: BorrowedFd<'_>, identity: &Ident
     let (uid, gid) = (identity.uid, identity.gid);
     let prepare = move || {
         default_signals()?;
-        let (first, last, flags) = (3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
-        // SAFETY: takes numbers, and closes nothing before the exec. Linux 5.11.
-        let _ = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
-        check(raw_cloexec_off(keep))?;
+        keep_only(keep)?;
         become_ids(uid, gid)
     };
     // SAFETY: nothing is forked: the closure runs in this process, which has one thread.
@@ -117,9 +114,15 @@ fn default_signals() -> io::Result<()> {
     check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) })
 }
 
-fn raw_cloexec_off(fd: RawFd) -> libc::c_int {
+/// Of the descriptors above the standard ones only this survives the exec. Ours
+/// are close-on-exec anyway; what root's shell left open when it started us is
+/// not, and would be the user's. Before Linux 5.11 it stays so.
+fn keep_only(fd: RawFd) -> io::Result<()> {
+    let (first, last, flags) = (3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+    // SAFETY: takes numbers, and closes nothing before the exec.
+    let _ = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
     // SAFETY: F_SETFD takes a number; a closed descriptor gives EBADF.
-    unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) })
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {

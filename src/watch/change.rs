@@ -5,7 +5,7 @@
 //! went (it is met again), that it went elsewhere (`IN_MOVE_SELF` while still in
 //! limbo), or that it is gone (`IN_IGNORED`).
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::fcntl::openat;
 use nix::sys::stat::Mode;
@@ -290,25 +290,24 @@ impl Inotify {
         let Ok(fd) = self.open_node(dir, path_flags()) else {
             return false;
         };
-        self.completes(fd.as_fd(), raw.name, raw.mask)
+        self.completes(fd.as_fd(), raw)
     }
 
-    /// As `is_complete`, for `name` in an open directory.
-    pub(super) fn completes(
-        &mut self,
-        dir: std::os::fd::BorrowedFd<'_>,
-        name: &[u8],
-        mask: Mask,
-    ) -> bool {
-        let Ok(stat) = with_nul(name, |n| sys::stat(dir, n)) else {
+    /// As `is_complete`, in the directory itself.
+    pub(super) fn completes(&mut self, dir: BorrowedFd<'_>, raw: &Raw<'_>) -> bool {
+        let Ok(stat) = with_nul(raw.name, |n| sys::stat(dir, n)) else {
             return false;
         };
-        if stat.kind() != libc::S_IFREG {
+        let linked = stat.links > 1 && stat.size > 0;
+        if stat.kind() != libc::S_IFREG || raw.mask.intersects(Mask::CREATE) && !linked {
             return false;
         }
-        if mask.intersects(Mask::CREATE) {
-            return stat.links > 1 && stat.size > 0 && !is_open_for_writing(dir, name);
+        if !self.hears_reading(raw.wd) {
+            return !is_open_for_writing(dir, raw.name);
         }
-        !is_open_for_writing(dir, name)
+        self.seen.expect_own(raw.wd, raw.name);
+        let open = is_open_for_writing(dir, raw.name);
+        self.seen.own_done(self.total + self.kernel.queued());
+        !open
     }
 }

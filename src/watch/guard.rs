@@ -225,7 +225,7 @@ impl Inotify {
             .leaf
             .as_ref()
             .is_some_and(|(wd, name)| *wd == raw.wd && **name == *raw.name);
-        if leaf && !raw.mask.intersects(Mask::ISDIR) && !self.seen.is_own(raw, self.position) {
+        if leaf && !raw.mask.intersects(Mask::ISDIR) {
             if let State::File(file) = &mut r.state {
                 if raw.mask.intersects(Mask::CLOSE_WRITE | Mask::MODIFY) {
                     file.told = self.total;
@@ -249,6 +249,19 @@ impl Inotify {
         }
     }
 
+    /// Our own opening of a watched file: its own watch tells of it once more.
+    pub(super) fn echo_own(&mut self, at: u32, raw: &Raw<'_>) {
+        let users = self.guards.get(at).and_then(|g| g.names.get(raw.name));
+        for root in users.cloned().unwrap_or_default() {
+            if let Some(State::File(file)) = self.roots.get_mut(root).map(|r| &mut r.state)
+                && file.full
+            {
+                file.echo |= raw.mask & Mask::ALL_EVENTS;
+                self.echoes.push(root);
+            }
+        }
+    }
+
     /// Whether a file is complete, and whether it was linked in with content.
     fn arrival(&mut self, root: RootId, raw: &Raw<'_>) -> (bool, bool) {
         let Some(r) = self.roots.get(root) else {
@@ -265,7 +278,7 @@ impl Inotify {
         let Some(dir) = self.open_guard(raw.wd) else {
             return (false, false);
         };
-        let complete = completes && self.completes(dir.as_fd(), raw.name, raw.mask);
+        let complete = completes && self.completes(dir.as_fd(), raw);
         let stat = with_nul(raw.name, |n| sys::stat(dir.as_fd(), n));
         let filled = stat.is_ok_and(|s| s.kind() == libc::S_IFREG && s.links > 1 && s.size > 0);
         (complete, created && filled)

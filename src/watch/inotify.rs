@@ -68,6 +68,8 @@ pub struct Inotify {
     pub(super) told: Told,
     /// What had been told when the rescan began that is going on.
     pub(super) told_before: Told,
+    /// The rescan that is going on.
+    pub(super) rescanning: Option<How>,
     /// Roots whose file is watched twice and has an event to come.
     pub(super) echoes: Vec<RootId>,
     pub(super) mounts: Mounts,
@@ -111,6 +113,7 @@ impl Inotify {
             replaced: None,
             told: Told::default(),
             told_before: Told::default(),
+            rescanning: None,
             echoes: Vec::new(),
             mounts: Mounts::new(),
             lacking: false,
@@ -147,6 +150,10 @@ impl Inotify {
         let (first, guard) = (watch.nodes, watch.guard);
         if raw.mask.intersects(Mask::IGNORED) {
             self.ended(raw.wd);
+            return;
+        }
+        if self.seen.is_own(raw, self.position) {
+            self.echo_own(guard, raw);
             return;
         }
         if raw.mask.intersects(Mask::MOVED_FROM) {
@@ -302,7 +309,11 @@ impl Source for Inotify {
                 self.position = self.total;
                 Ok(more)
             }
-            Err(nix::Error::EAGAIN | nix::Error::EINTR) => Ok(false),
+            Err(nix::Error::EAGAIN) => {
+                self.drained = started;
+                Ok(false)
+            }
+            Err(nix::Error::EINTR) => Ok(false),
             Err(e) => Err(e.into()),
         };
         self.buffer = buffer;

@@ -17,12 +17,20 @@ type ByName<T> = HashMap<Box<[u8]>, T>;
 /// What one line was told, and when.
 pub(super) type Word = (LineId, Mask, Stamp);
 
+/// What is still to be heard of our own opening of one thing.
+#[derive(Debug, Default)]
+struct Own {
+    until: u64,
+    opens: u32,
+    closes: u32,
+}
+
 /// Things told by scans, each until the kernel's events of that time are read.
 #[derive(Default)]
 pub(super) struct Seen {
     things: PlainMap<u64, ByName<(u64, Thing)>>,
-    /// Directories we have read ourselves: events of that are nobody's.
-    own: HashMap<Wd, ByName<(u64, Mask)>>,
+    /// What we have opened and read ourselves: events of that are nobody's.
+    own: HashMap<Wd, ByName<Own>>,
     until: u64,
 }
 
@@ -103,13 +111,16 @@ impl Seen {
     /// We are about to open, read and close `name` in the directory of `wd`.
     pub fn expect_own(&mut self, wd: Wd, name: &[u8]) {
         let names = self.own.entry(wd).or_default();
-        names.insert(name.into(), (u64::MAX, NOISE));
+        let own = names.entry(name.into()).or_default();
+        own.until = u64::MAX;
+        own.opens += 1;
+        own.closes += 1;
     }
 
     /// All our opening and reading is in the queue now.
     pub fn own_done(&mut self, until: u64) {
-        for (at, _) in self.own.values_mut().flat_map(HashMap::values_mut) {
-            *at = (*at).min(until);
+        for own in self.own.values_mut().flat_map(HashMap::values_mut) {
+            own.until = own.until.min(until);
         }
         if !self.own.is_empty() {
             self.until = self.until.max(until);
@@ -121,15 +132,19 @@ impl Seen {
         if self.own.is_empty() || !raw.mask.intersects(NOISE) {
             return false;
         }
-        let Some((until, left)) = self.own.get_mut(&raw.wd).and_then(|n| n.get_mut(raw.name))
-        else {
+        let Some(own) = self.own.get_mut(&raw.wd).and_then(|n| n.get_mut(raw.name)) else {
             return false;
         };
-        if position > *until || !left.intersects(raw.mask) {
+        let left = match raw.mask & NOISE {
+            // A directory may be read in several steps.
+            Mask::ACCESS => return position <= own.until && own.closes > 0,
+            Mask::OPEN => &mut own.opens,
+            _ => &mut own.closes,
+        };
+        if position > own.until || *left == 0 {
             return false;
         }
-        // A directory may be read in several steps; opened and closed once.
-        *left = *left & !(raw.mask & !Mask::ACCESS);
+        *left -= 1;
         true
     }
 

@@ -88,12 +88,14 @@ impl Inotify {
             return;
         };
         self.flag(top, MET);
+        self.rescanning = Some(how);
         self.scan(top, fd, how, out);
         while let Some((id, how)) = self.deferred.pop() {
             if let Ok(fd) = self.open_node(id, dir_flags()) {
                 self.scan(id, fd, how, out);
             }
         }
+        self.rescanning = None;
         for id in self.tree.subtree(top) {
             if self.tree.get(id).is_some_and(|n| n.flags & MET == 0) {
                 self.tell_dir_gone(id, out);

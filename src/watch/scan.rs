@@ -69,8 +69,14 @@ impl Inotify {
                 continue;
             };
             let how = frame.how;
+            // What is known may have moved into what is new.
+            let again = if how.again() {
+                Some(how)
+            } else {
+                self.rescanning
+            };
             let (parent, dir) = (frame.node, frame.fd.as_fd());
-            if how.again() {
+            if again.is_some() {
                 self.hush_known(parent, dir, &name);
             }
             match openat(dir, name.as_slice(), dir_flags(), Mode::empty()) {
@@ -85,9 +91,9 @@ impl Inotify {
                     }
                     let next = match met {
                         Ok(Met::New(id)) => Some((id, newcomer(fd.as_fd(), how))),
-                        Ok(Met::Known(id)) => how.again().then_some((id, known(how))),
+                        Ok(Met::Known(id)) => again.map(|how| (id, known(how))),
                         Ok(Met::Moved(id, old)) => {
-                            if let (How::Since(_), Some((dir, name))) = (how, old) {
+                            if let (Some(How::Since(_)), Some((dir, name))) = (again, old) {
                                 self.tell_parting(root, dir, &name, Mask::ISDIR, out);
                                 let gone = Thing {
                                     gone: true,
@@ -95,7 +101,7 @@ impl Inotify {
                                 };
                                 found.push((Owner::Node(dir), name, gone));
                             }
-                            how.again().then_some((id, known(how)))
+                            again.map(|how| (id, known(how)))
                         }
                         Err(e) => {
                             self.refused(root, parent, &name, &e);

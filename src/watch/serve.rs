@@ -6,7 +6,7 @@ use nix::fcntl::openat;
 use nix::sys::stat::Mode;
 
 use super::Report;
-use super::found::How;
+use super::found::{How, Part};
 use super::inotify::Inotify;
 use super::memory::Owner;
 use super::resolve::REPLACED;
@@ -54,7 +54,11 @@ impl Inotify {
         }
         let standing = self.top_standing(id);
         self.flag(top, standing);
-        let how = self.settle(id, State::Dir(top), stat.identity(), how);
+        // Which names it had then is not known: what is new in it its times say.
+        let how = match self.settle(id, State::Dir(top), stat.identity(), how) {
+            How::Since(since) => How::Regain(since, Part::Lacked),
+            how => how,
+        };
         match openat(&fd, c".", dir_flags(), Mode::empty()) {
             Ok(dir) => self.scan(top, dir, how, out),
             Err(e) => self.refused_root(id, &e.into()),

@@ -146,7 +146,7 @@ impl Inotify {
         let file = !itself && !raw.mask.intersects(Mask::ISDIR);
         let finish = Mask::CLOSE_WRITE | Mask::MOVED_TO | Mask::CREATE;
         let completes = asked.intersects(Mask::COMPLETE) && file && bits.intersects(finish);
-        if !completes && !asked.intersects(bits) || self.seen.is_own(raw, self.position) {
+        if !completes && !asked.intersects(bits) {
             return;
         }
         if completes && self.is_complete(id, raw) {

@@ -210,6 +210,7 @@ impl Tree {
         self.unindex(id);
         if let Some(n) = self.get_mut(id) {
             n.flags = n.flags & !INSIDE | LIMBO;
+            self.limbo.retain(|&other| other != id);
             self.limbo.push(id);
         }
     }
@@ -226,7 +227,8 @@ impl Tree {
             self.get(*id)
                 .is_some_and(|n| n.parent == parent && *n.name == *name)
         };
-        let found = limbo.iter().copied().find(fits);
+        // The one that lost its name first is the one that leaves it first.
+        let found = limbo.iter().position(fits).map(|at| limbo.remove(at));
         self.limbo = limbo;
         found
     }

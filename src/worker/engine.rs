@@ -13,15 +13,16 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::catchup::CatchUp;
 use super::channel::Channel;
+use super::environment;
 use super::lines::Lines;
 use super::protocol::{Settings, Status};
+use super::stop::Stopping;
 use super::streams::StreamLines;
 use super::view::{RunInfo, View};
-use super::{environment, job};
-use crate::event::{Event, LineId};
-use crate::run::{self, Runner, StartError};
-use crate::schedule::{Action, RunId, Scheduler};
-use crate::time::{Clock, Moment};
+use crate::event::LineId;
+use crate::run::{self, Runner};
+use crate::schedule::{RunId, Scheduler};
+use crate::time::Clock;
 use crate::watch::{self, Source, Sources};
 
 /// Whether there is a next turn.
@@ -31,26 +32,6 @@ pub enum Flow {
     Continue,
     /// All is done; the process may end.
     Done,
-}
-
-/// How far a stop has come.
-#[derive(Clone, Copy, Debug)]
-pub enum Stopping {
-    /// Nobody asked for one.
-    No,
-    /// Running commands have until then.
-    Grace(Moment),
-    /// They had their time and are being killed, until then.
-    Killing(Moment),
-}
-
-impl Stopping {
-    fn until(self) -> Option<Moment> {
-        match self {
-            Self::No => None,
-            Self::Grace(until) | Self::Killing(until) => Some(until),
-        }
-    }
 }
 
 /// What became ready, as the tag of its descriptor.
@@ -89,8 +70,8 @@ pub struct Engine {
     signals: SignalFd,
     pub(super) active: HashMap<RunId, (LineId, RunInfo)>,
     // Kept between turns for their memory.
-    reports: Vec<watch::Report>,
-    ended: Vec<run::Report>,
+    pub(super) reports: Vec<watch::Report>,
+    pub(super) ended: Vec<run::Report>,
 }
 
 impl Engine {
@@ -213,127 +194,6 @@ impl Engine {
         EpollTimeout::try_from(millis as i32).unwrap_or(EpollTimeout::ZERO)
     }
 
-    /// Lets the source report, and acts on what it does.
-    fn report<T>(
-        &mut self,
-        ask: impl FnOnce(&mut Sources, Moment, &mut Vec<watch::Report>) -> T,
-    ) -> T {
-        let mut reports = std::mem::take(&mut self.reports);
-        let answer = ask(&mut self.source, self.clock.now(), &mut reports);
-        self.take_reports(&mut reports);
-        self.reports = reports;
-        answer
-    }
-
-    fn read_source(&mut self) -> io::Result<bool> {
-        self.report(|source, now, reports| source.read(now, reports))
-    }
-
-    /// Reads until the queue is empty, so that nothing which has happened
-    /// before this call is still unknown after it.
-    pub(super) fn drain_source(&mut self) -> io::Result<()> {
-        // The queue is bounded, so a writer that never stops cannot hold us here.
-        for _ in 0..64 {
-            if !self.read_source()? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn take_reports(&mut self, reports: &mut Vec<watch::Report>) {
-        let now = self.clock.now();
-        for report in reports.drain(..) {
-            match report {
-                watch::Report::Event(line, event) => self.event(line, event, now),
-                watch::Report::Problem(line, problem) => {
-                    if let Some(served) = self.lines.get(line) {
-                        self.view.problem(served, &problem);
-                    }
-                }
-            }
-        }
-    }
-
-    /// What other threads have found: polled changes, and the past.
-    fn read_woken(&mut self) -> io::Result<()> {
-        self.report(|source, now, reports| source.woken(now, reports));
-        self.hear_keeper()
-    }
-
-    pub(super) fn event(&mut self, line: LineId, event: Rc<Event>, now: Moment) {
-        if line == TABLE {
-            self.reload_followed();
-            return;
-        }
-        if self.catch_up.hears(line, &event, now) {
-            return;
-        }
-        if self.lines.wants(line, &event) {
-            self.catch_up.told(line, &event);
-            self.status.events += 1;
-            self.hand_on(line, event, now);
-        }
-    }
-
-    /// To the stream of its line, or to the scheduler. A stream line that
-    /// settles goes through the scheduler first.
-    pub(super) fn hand_on(&mut self, line: LineId, event: Rc<Event>, now: Moment) {
-        let served = self.lines.get(line);
-        match served.filter(|served| served.streams_at_once()) {
-            Some(served) => {
-                self.view.streamed(served, &event);
-                self.streams.push(line, served, &event);
-            }
-            None => self.scheduler.event(line, event, now),
-        }
-    }
-
-    fn read_runner(&mut self) -> io::Result<()> {
-        let mut ended = std::mem::take(&mut self.ended);
-        self.runner.process(self.clock.now(), &mut ended);
-        if ended
-            .iter()
-            .any(|report| matches!(report, run::Report::Ended { .. }))
-        {
-            // What a command did itself is known before its end is: IN_NO_LOOP.
-            self.drain_source()?;
-        }
-        let now = self.clock.now();
-        for report in ended.drain(..) {
-            self.run_report(report, now);
-        }
-        self.ended = ended;
-        Ok(())
-    }
-
-    fn run_report(&mut self, report: run::Report, now: Moment) {
-        match report {
-            run::Report::Output(run, text) => {
-                self.view
-                    .output(self.active.get(&run).map(|(_, info)| info), &text);
-            }
-            run::Report::Ended {
-                run,
-                pid,
-                outcome,
-                duration,
-                ..
-            } => {
-                if self.streams.ended(run, pid, (outcome, duration), now) {
-                    return;
-                }
-                let success = outcome.success();
-                self.status.failed += u64::from(!success);
-                self.scheduler.finished(run, success, now);
-                if let Some((line, info)) = self.active.remove(&run) {
-                    self.lines.ended(line, run, outcome, duration);
-                    self.view.ended(&info, &report);
-                }
-            }
-        }
-    }
-
     fn read_signals(&mut self) -> io::Result<()> {
         while let Some(signal) = self.signals.read_signal()? {
             let hangup = signal.ssi_signo == Signal::SIGHUP as u32;
@@ -353,69 +213,6 @@ impl Engine {
             self.runner.tick(now);
         }
         self.tick_catch_up(now);
-    }
-
-    pub(super) fn start_ready(&mut self) {
-        let now = self.clock.now();
-        while let Some(action) = self.scheduler.next(now) {
-            match action {
-                Action::Start {
-                    run,
-                    line,
-                    events,
-                    attempt,
-                } => {
-                    self.start(run, line, events, attempt, now);
-                }
-                Action::Kill { run, .. } => self.runner.kill(run, now),
-                Action::Notice(line, text) => {
-                    if let Some(served) = self.lines.get(line) {
-                        self.view.notice(served, &text);
-                    }
-                }
-            }
-        }
-    }
-
-    fn start(
-        &mut self,
-        run: RunId,
-        line: LineId,
-        events: Vec<Rc<Event>>,
-        attempt: u32,
-        now: Moment,
-    ) {
-        let Some(served) = self.lines.get(line) else {
-            self.scheduler.finished(run, true, now);
-            return;
-        };
-        if served.line.options.stream {
-            for event in &events {
-                self.view.streamed(served, event);
-                self.streams.push(line, served, event);
-            }
-            self.scheduler.finished(run, true, now);
-            return;
-        }
-        let job = job::build(served, &events, &self.settings);
-        match self.runner.start(run, &job, now) {
-            Ok(pid) => {
-                self.status.runs += 1;
-                let info = RunInfo::new(run, pid, served, &job, attempt);
-                self.view.started(&info, served, &events);
-                self.active.insert(run, (line, info));
-                self.lines.started(line, run, pid);
-            }
-            Err(error) if StartError::of(&error).is_some_and(StartError::is_temporary) => {
-                self.view.not_started(served, &error, true);
-                self.scheduler.postpone(run, now);
-            }
-            Err(error) => {
-                self.status.failed += 1;
-                self.view.not_started(served, &error, false);
-                self.scheduler.finished(run, false, now);
-            }
-        }
     }
 }
 

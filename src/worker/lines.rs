@@ -200,30 +200,29 @@ impl Lines {
 
 impl Served {
     /// Prepares a line. `base` is the environment before the table's own
-    /// `NAME=value` lines. Errors: its `user=` or `group=` does not exist.
+    /// `NAME=value` lines; `before` the line above, with which it may share what
+    /// both have. Errors: its `user=` or `group=` does not exist.
     pub fn new(
         line: Line,
         table: &str,
         base: &[(OsString, OsString)],
         host: &Rc<str>,
+        before: Option<&Self>,
     ) -> Result<Self, AccountError> {
-        let account = account::of(&line.options)?;
-        let mut env = base.to_vec();
-        if let Some(user) = &account.user {
-            environment::become_user(&mut env, user);
-        }
-        for (name, value) in line
-            .env
-            .iter()
-            .filter(|(name, _)| !environment::is_ours(name))
-        {
-            environment::set(&mut env, name, value);
-        }
+        let alike = |before: &&Self| {
+            let (ours, theirs) = (&line.options, &before.line.options);
+            Rc::ptr_eq(&line.env, &before.line.env)
+                && (&ours.user, &ours.group) == (&theirs.user, &theirs.group)
+        };
+        let (env, identity) = match before.filter(alike) {
+            Some(before) => (Rc::clone(&before.env), before.identity.clone()),
+            None => surroundings(&line, base)?,
+        };
         Ok(Self {
             table: table.into(),
             host: Rc::clone(host),
-            env: env.into(),
-            identity: account.identity,
+            env,
+            identity,
             record: Record::default(),
             line,
         })
@@ -287,4 +286,20 @@ impl Served {
     pub fn key(&self) -> &str {
         self.line.options.key.as_deref().unwrap_or(&self.table)
     }
+}
+
+/// The environment of a line's commands and who they run as.
+type Surroundings = (Rc<[(OsString, OsString)]>, Option<Identity>);
+
+fn surroundings(line: &Line, base: &[(OsString, OsString)]) -> Result<Surroundings, AccountError> {
+    let account = account::of(&line.options)?;
+    let mut env = base.to_vec();
+    if let Some(user) = &account.user {
+        environment::become_user(&mut env, user);
+    }
+    let own = line.env.iter();
+    for (name, value) in own.filter(|(name, _)| !environment::is_ours(name)) {
+        environment::set(&mut env, name, value);
+    }
+    Ok((env.into(), account.identity))
 }

@@ -13,15 +13,18 @@ mod catchup;
 mod channel;
 mod engine;
 mod environment;
+mod events;
 mod filters;
 mod foreground;
 mod job;
 mod lines;
 mod orders;
 pub mod protocol;
+mod runs;
 mod saved;
 mod show;
 mod status;
+mod stop;
 mod streams;
 mod view;
 

@@ -4,10 +4,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
 
 use super::channel::Incoming;
-use super::engine::{Engine, Flow, Stopping};
+use super::engine::Engine;
 use super::lines::Served;
 use super::protocol::{FromWorker, Settings, ToWorker};
 use super::saved;
@@ -15,9 +14,6 @@ use crate::control::MAX_TABLE;
 use crate::event::LineId;
 use crate::table::{self, Context, Diagnostic, Mask, Severity};
 use crate::watch::{Coverage, Problem, Report, Source};
-
-/// TERM, then KILL after `kill-after=`, take no longer than this at a stop.
-const KILLING: Duration = Duration::from_secs(10);
 
 impl Engine {
     pub(super) fn read_channel(&mut self) -> io::Result<()> {
@@ -74,7 +70,7 @@ impl Engine {
         self.tell(FromWorker::Ready, None)
     }
 
-    fn tell(&self, packet: FromWorker, fd: Option<&File>) -> io::Result<()> {
+    pub(super) fn tell(&self, packet: FromWorker, fd: Option<&File>) -> io::Result<()> {
         match &self.channel {
             Some(channel) => channel.send(&packet, fd.map(AsFd::as_fd)),
             None => Ok(()),
@@ -116,10 +112,11 @@ impl Engine {
         let (table, diagnostics) = table::parse(bytes, &context);
         self.view.loaded(&context, &table, &diagnostics, bytes);
         let mut refused = errors(&diagnostics);
-        let mut lines = Vec::with_capacity(table.lines.len());
+        let mut lines: Vec<Served> = Vec::with_capacity(table.lines.len());
         for line in table.lines {
             let number = line.number;
-            match Served::new(line, &context.name, &self.base_env, &self.host) {
+            let (base, host, before) = (&self.base_env, &self.host, lines.last());
+            match Served::new(line, &context.name, base, host, before) {
                 Ok(served) => lines.push(served),
                 Err(error) => {
                     refused += 1;
@@ -203,69 +200,6 @@ impl Engine {
             self.hand_on(line, event, now);
         }
         Ok(())
-    }
-
-    /// No new runs from here on; what runs gets its time.
-    pub(super) fn stop(&mut self) -> io::Result<()> {
-        if !matches!(self.stopping, Stopping::No) {
-            return Ok(());
-        }
-        self.scheduler.close();
-        let now = self.clock.now();
-        self.streams.close_all(self.grace(), now);
-        self.stopping = Stopping::Grace(now + self.grace());
-        Ok(())
-    }
-
-    /// What running commands get at a stop.
-    fn grace(&self) -> Duration {
-        Duration::from_secs(self.settings.stop_grace)
-    }
-
-    /// Whether a stop is through.
-    pub(super) fn flow(&mut self) -> io::Result<Flow> {
-        let now = self.clock.now();
-        let running = self.runner.running();
-        let over = match self.stopping {
-            Stopping::No => return Ok(Flow::Continue),
-            Stopping::Grace(until) | Stopping::Killing(until) => now >= until,
-        };
-        if running > 0 && !over {
-            return Ok(Flow::Continue);
-        }
-        if running > 0 && matches!(self.stopping, Stopping::Grace(_)) {
-            self.view.left_running(running, self.settings.stop_kill);
-            if self.settings.stop_kill {
-                self.runner.kill_all(now);
-                self.stopping = Stopping::Killing(now + KILLING);
-                return Ok(Flow::Continue);
-            }
-        }
-        self.save()?;
-        Ok(Flow::Done)
-    }
-
-    /// Hands over what waits, up to the last event the kernel has for us.
-    fn save(&mut self) -> io::Result<()> {
-        self.drain_source()?;
-        // Without what still waits: that is saved, and only then not lost.
-        self.write_down();
-        let mut waiting = self.scheduler.drain();
-        for (fed, texts) in self.streams.unread() {
-            let unread = |text: &Vec<u8>| saved::unread(text, &fed, &self.lines);
-            waiting.extend(texts.iter().filter_map(unread));
-        }
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        if self.channel.is_none() {
-            self.view.saved(0, waiting.len() as u64);
-            return Ok(());
-        }
-        let written = saved::write(&waiting, &self.lines)?;
-        let events = written.events;
-        self.view.saved(events, written.left_out);
-        self.tell(FromWorker::Saved { events }, Some(&written.file))
     }
 }
 

@@ -11,9 +11,9 @@ use serde_json::json;
 
 use super::account::AccountError;
 use super::lines::Served;
-use super::view::{RunInfo, View};
+use super::view::{End, RunInfo, View};
 use crate::event::Event;
-use crate::run::{Outcome, Report};
+use crate::run::Outcome;
 use crate::table::{Context, Diagnostic, Severity, Table, render, visible};
 use crate::watch::Problem;
 
@@ -172,23 +172,19 @@ impl View for TerminalView {
         ));
     }
 
-    fn ended(&mut self, info: &RunInfo, report: &Report) {
-        let Report::Ended {
+    fn ended(&mut self, info: &RunInfo, end: End) {
+        let End {
             outcome,
             duration,
             killed,
-            ..
-        } = report
-        else {
-            return;
-        };
-        let colour = if *outcome == Outcome::Exited(0) {
+        } = end;
+        let colour = if outcome == Outcome::Exited(0) {
             GREEN
         } else {
             RED
         };
         let how = self.paint(colour, &outcome.to_string());
-        let killed = if *killed { ", by us" } else { "" };
+        let killed = if killed { ", by us" } else { "" };
         let head = self.paint(DIM, &format!("run {}:", info.run.0));
         self.say(&format!(
             "{INDENT}{head} {how}{killed} after {:.3} s",
@@ -283,19 +279,15 @@ impl View for JsonView {
         self.say(json!({"type": "output", "run": run, "text": String::from_utf8_lossy(text)}));
     }
 
-    fn ended(&mut self, info: &RunInfo, report: &Report) {
-        let Report::Ended {
+    fn ended(&mut self, info: &RunInfo, end: End) {
+        let End {
             outcome,
             duration,
             killed,
-            ..
-        } = report
-        else {
-            return;
-        };
+        } = end;
         let (exit, signal) = match outcome {
-            Outcome::Exited(code) => (Some(*code), None),
-            Outcome::Signaled(signal) => (None, Some(*signal)),
+            Outcome::Exited(code) => (Some(code), None),
+            Outcome::Signaled(signal) => (None, Some(signal)),
         };
         self.say(json!({
             "type": "end", "run": info.run.0, "pid": info.pid, "exit": exit, "signal": signal,

@@ -6,12 +6,13 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::account::AccountError;
 use super::lines::Served;
 use super::protocol::Settings;
 use crate::event::Event;
-use crate::run::{Job, Outcome, Report};
+use crate::run::{Job, Outcome};
 use crate::schedule::RunId;
 use crate::table::{Context, Diagnostic, Severity, Table};
 use crate::watch::Problem;
@@ -31,6 +32,17 @@ pub struct RunInfo {
     pub command: String,
     /// 0 for the first try.
     pub attempt: u32,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// By itself, or by a signal.
+    pub outcome: Outcome,
+    /// After so long.
+    pub duration: Duration,
+    /// Because we ended it.
+    pub killed: bool,
 }
 
 impl RunInfo {
@@ -78,7 +90,7 @@ pub trait View {
     fn started(&mut self, info: &RunInfo, served: &Served, events: &[Rc<Event>]);
     fn not_started(&mut self, served: &Served, error: &io::Error, again: bool);
     fn output(&mut self, info: Option<&RunInfo>, text: &[u8]);
-    fn ended(&mut self, info: &RunInfo, report: &Report);
+    fn ended(&mut self, info: &RunInfo, end: End);
     fn resumed(&mut self, events: usize, orphans: usize);
     fn saved(&mut self, events: u64, lost: u64);
     fn left_running(&mut self, running: usize, killed: bool);
@@ -198,17 +210,13 @@ impl View for LogView {
         }
     }
 
-    fn ended(&mut self, info: &RunInfo, report: &Report) {
-        let Report::Ended {
+    fn ended(&mut self, info: &RunInfo, end: End) {
+        let End {
             outcome,
             duration,
             killed,
-            ..
-        } = report
-        else {
-            return;
-        };
-        let killed = if *killed { ", by us" } else { "" };
+        } = end;
+        let killed = if killed { ", by us" } else { "" };
         let level = match outcome {
             Outcome::Exited(0) => log::Level::Debug,
             _ => log::Level::Warn,
