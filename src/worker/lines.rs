@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use super::account::{self, AccountError};
 use super::environment;
+use super::filters::Filters;
 use super::status::{Record, Run};
 use crate::event::{Event, EventContext, LineId};
 use crate::run::{Identity, Outcome};
 use crate::schedule::RunId;
-use crate::table::{Filter, Limit, Line, Mask, Options, Pattern};
+use crate::table::{Limit, Line, Options};
 use crate::watch::Request;
 
 /// One served line.
@@ -22,10 +23,6 @@ pub struct Served {
     /// Its table's name.
     pub table: Rc<str>,
     host: Rc<str>,
-    /// `include=`, `exclude=` and `type=`, compiled.
-    filter: Filter,
-    /// The path, where it is a pattern.
-    pattern: Option<Pattern>,
     /// The environment of its commands, but for what differs from event to event.
     pub env: Environment,
     /// Who its commands run as, where `user=` or `group=` says so.
@@ -40,6 +37,7 @@ pub struct Lines {
     by_id: HashMap<LineId, Served>,
     tables: BTreeMap<Rc<str>, Vec<LineId>>,
     last: u32,
+    filters: Filters,
 }
 
 /// What a reload changes.
@@ -56,13 +54,15 @@ pub struct Change {
 impl Lines {
     /// Decides whether an event that the source reported for a line runs its
     /// command: its filters must want the path.
-    pub fn wants(&mut self, id: LineId, event: &Event) -> bool {
+    pub fn wants(&mut self, id: LineId, event: &Rc<Event>) -> bool {
+        if !self.filters.want(id, event) {
+            return false;
+        }
         let Some(served) = self.by_id.get_mut(&id) else {
             return false; // the line went while its event was on the way
         };
-        let wanted = served.filter.is_empty() || served.wants_path(event);
-        served.record.events += u64::from(wanted);
-        wanted
+        served.record.events += 1;
+        true
     }
 
     /// An event that an earlier worker saved comes back to a line.
@@ -131,6 +131,7 @@ impl Lines {
                 self.last += 1;
                 LineId(self.last)
             });
+            self.filters.set(id, &served.line);
             if let Some(before) = self.by_id.get(&id) {
                 served.record = before.record.clone();
                 change.kept.push(id);
@@ -178,6 +179,7 @@ impl Lines {
 
     /// Forgets a line.
     pub fn forget(&mut self, id: LineId) {
+        self.filters.forget(id);
         self.by_id.remove(&id);
     }
 
@@ -217,13 +219,6 @@ impl Served {
             None => surroundings(&line, base)?,
         };
         Ok(Self {
-            // Checked by the parser; without it a line has no filter at all.
-            filter: Filter::new(&line.options).unwrap_or_default(),
-            pattern: line
-                .path
-                .pattern
-                .then(|| Pattern::compile(&line.path).ok())
-                .flatten(),
             table: table.into(),
             host: Rc::clone(host),
             env,
@@ -231,20 +226,6 @@ impl Served {
             record: Record::default(),
             line,
         })
-    }
-
-    /// Whether `include=`, `exclude=` and `type=` want the thing that changed.
-    fn wants_path(&self, event: &Event) -> bool {
-        let target = event.target();
-        let target = target.as_bytes();
-        let relative = match &self.pattern {
-            Some(pattern) => below_match(target, pattern),
-            None => below(target, self.line.path.written.as_bytes()),
-        };
-        self.filter.wants(
-            relative.unwrap_or(target),
-            event.mask.intersects(Mask::ISDIR),
-        )
     }
 
     /// True where each event goes to the line's process as it comes.
@@ -325,58 +306,4 @@ fn surroundings(
         environment::set(&mut env, name, value);
     }
     Ok((env.into(), account.identity))
-}
-
-/// What `target` is below `root`; empty for `root` itself.
-fn below<'a>(target: &'a [u8], root: &[u8]) -> Option<&'a [u8]> {
-    let root = root.strip_suffix(b"/").unwrap_or(root);
-    let rest = target.strip_prefix(root)?;
-    if rest.is_empty() {
-        Some(rest)
-    } else {
-        rest.strip_prefix(b"/")
-    }
-}
-
-/// What `target` is below the shortest of its directories that matches.
-fn below_match<'a>(target: &'a [u8], pattern: &Pattern) -> Option<&'a [u8]> {
-    let ends = target
-        .iter()
-        .enumerate()
-        .filter(|(_, byte)| **byte == b'/')
-        .map(|(at, _)| at);
-    let end = ends
-        .chain([target.len()])
-        .find(|end| pattern.matches(&target[..*end]))?;
-    below(target, &target[..end])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::table::PathSpec;
-
-    #[test]
-    fn what_is_below_a_path() {
-        assert_eq!(below(b"/a/b/c", b"/a"), Some(&b"b/c"[..]));
-        assert_eq!(below(b"/a/b", b"/a/"), Some(&b"b"[..]));
-        assert_eq!(below(b"/a", b"/a"), Some(&b""[..]));
-        assert_eq!(below(b"/ab", b"/a"), None);
-        assert_eq!(below(b"/ab", b"/"), Some(&b"ab"[..]));
-    }
-
-    #[test]
-    fn what_is_below_a_pattern() {
-        let spec = PathSpec {
-            written: "/home/*/public".into(),
-            pattern: true,
-        };
-        let pattern = Pattern::compile(&spec).unwrap();
-        assert_eq!(
-            below_match(b"/home/al/public/x/y", &pattern),
-            Some(&b"x/y"[..])
-        );
-        assert_eq!(below_match(b"/home/al/public", &pattern), Some(&b""[..]));
-        assert_eq!(below_match(b"/home/al", &pattern), None);
-    }
 }

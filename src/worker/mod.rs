@@ -14,6 +14,7 @@ mod channel;
 mod engine;
 mod environment;
 mod events;
+mod filters;
 mod foreground;
 mod job;
 mod lines;
