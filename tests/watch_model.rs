@@ -633,7 +633,7 @@ fn play(ops: &[Op], queue: Option<u32>) -> Result<(), String> {
 
 /// The shortest failing sequence that leaving things out leads to.
 fn shrink(mut ops: Vec<Op>, queue: Option<u32>) -> Vec<Op> {
-    let mut plays = 20_000;
+    let mut plays = 3_000;
     let mut chunk = ops.len() / 2;
     while chunk > 0 {
         let mut at = 0;
