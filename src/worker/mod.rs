@@ -6,7 +6,7 @@
 //! one table itself.
 //!
 //! The line that decides whether an event runs a command is in
-//! [`lines::Lines::wants`]; when it runs is `schedule`'s, how is `run`'s.
+//! `Lines::wants` (lines.rs); when it runs is `schedule`'s, how is `run`'s.
 
 mod account;
 mod catchup;
