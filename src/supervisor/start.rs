@@ -28,6 +28,9 @@ See incrontab(5).";
 
 /// incrond.
 pub fn main() -> ExitCode {
+    if let Some((channel, cwd)) = plain_worker() {
+        return worker(channel, Some(&cwd));
+    }
     let invocation = match cli::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
         // Help and version are such "errors", for standard output and code 0.
@@ -102,6 +105,17 @@ fn run(table: &Path, json: bool, config: &Config) -> ExitCode {
         max_jobs: config.max_jobs,
     };
     crate::worker::foreground(table, options)
+}
+
+/// `--worker FD --worker-cwd DIR`, just as the supervisor writes it: the parser of
+/// command lines is memory that each of many workers need not touch.
+fn plain_worker() -> Option<(RawFd, PathBuf)> {
+    let mut words = std::env::args_os().skip(1);
+    let (first, channel) = (words.next()?, words.next()?);
+    let (second, cwd) = (words.next()?, words.next()?);
+    let plain = first == "--worker" && second == "--worker-cwd" && words.next().is_none();
+    let channel = channel.to_str()?.parse().ok()?;
+    plain.then(|| (channel, cwd.into()))
 }
 
 /// The worker process, already its owner. Its directory is entered only here:
