@@ -9,6 +9,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use super::root::NOISE;
 use super::tree::NodeId;
 use crate::sys::inotify as sys;
 use crate::table::Mask;
@@ -135,13 +136,29 @@ impl Kernel {
         }
     }
 
-    /// Asks for `mask` and nothing else, where `target` still is the inode of `wd`.
+    /// Asks for `mask`, where `target` still is the inode of `wd`.
+    ///
+    /// The kernel empties a mask before it sets another, and an event of that moment
+    /// is lost (inotify_update_existing_watch, Linux 6.18). So bits are added by
+    /// IN_MASK_ADD, and only those that cost (of reading) are ever taken from a watch
+    /// that serves lines; each line filters its own.
     pub fn narrow(&mut self, target: BorrowedFd<'_>, wd: Wd, mask: u32) {
+        let mask = mask | ALWAYS;
+        let Some(known) = self.table.get(&wd) else {
+            return;
+        };
+        let (extra, serves) = (known.mask & !mask, known.nodes != NodeId::NONE);
+        let keep = serves && extra & NOISE.0 == 0;
+        let (asked, now) = match keep {
+            true if mask & !known.mask == 0 => return,
+            true => (mask | sys::MASK_ADD, known.mask | mask),
+            false => (mask, mask),
+        };
         if self.is(target, wd)
-            && self.call(target, mask | ALWAYS).is_ok()
+            && self.call(target, asked).is_ok()
             && let Some(w) = self.table.get_mut(&wd)
         {
-            w.mask = mask | ALWAYS;
+            w.mask = now;
         }
     }
 
