@@ -3,7 +3,10 @@
 //! (spawn_floor.c). Both in turn, in one run: only the ratio counts on a shared
 //! machine. `cargo bench --bench spawn`; needs gcc.
 
-use std::path::{Path, PathBuf};
+mod kit;
+
+use kit::compile;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -15,22 +18,6 @@ use nix::time::{ClockId, clock_gettime};
 
 const ROUNDS: usize = 20;
 const RUNS: usize = 500;
-
-fn compile(name: &str, flags: &[&str], dir: &Path) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("benches")
-        .join(name);
-    let program = dir.join(name).with_extension("");
-    let status = Command::new("gcc")
-        .args(flags)
-        .arg("-O2")
-        .arg("-o")
-        .arg(&program)
-        .arg(source)
-        .status();
-    assert!(status.is_ok_and(|status| status.success()), "gcc {name}");
-    program
-}
 
 fn nanoseconds(text: &[u8]) -> i64 {
     String::from_utf8_lossy(text)

@@ -2,7 +2,9 @@
 //! commands a second of vfork and execv in C (spawn_floor.c) in the same run.
 //! `cargo bench --bench stream`; needs gcc.
 
-use std::path::{Path, PathBuf};
+mod kit;
+
+use kit::compile;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -16,22 +18,6 @@ const EVENTS: u32 = 1_000_000;
 /// What one turn of a worker's loop reads from inotify at most (64 KiB).
 const TURN: u32 = 1000;
 const COMMANDS: u32 = 3000;
-
-fn compile(name: &str, flags: &[&str], dir: &Path) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("benches")
-        .join(name);
-    let program = dir.join(name).with_extension("");
-    let status = Command::new("gcc")
-        .args(flags)
-        .arg("-O2")
-        .arg("-o")
-        .arg(&program)
-        .arg(source)
-        .status();
-    assert!(status.is_ok_and(|status| status.success()), "gcc {name}");
-    program
-}
 
 fn floor() -> f64 {
     let dir = tempfile::tempdir().expect("a directory");

@@ -5,23 +5,22 @@
 //! change of the same path: what the line asked for is only a part of what the
 //! state must follow.
 
-use std::collections::{HashMap, HashSet};
+mod past;
+mod writing;
+
+use std::collections::HashMap;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::engine::Engine;
-use crate::event::{Event, LineId, Origin};
+use crate::event::{Event, LineId};
 use crate::state::{Job, Keeper, Mark, Marks, Reply, WatchId, key};
-use crate::sys::inotify::Stamp;
 use crate::table::{Filter, Mask};
 use crate::time::Moment;
-use crate::watch::compare::{Difference, What};
-use crate::watch::differences::{self, ARRIVAL, PARTING};
-use crate::watch::snapshot::{Spec, parent};
+use crate::watch::snapshot::Spec;
 use crate::watch::{Report, Request, Source, Waker};
 
 /// Our own lines have numbers from here on.
@@ -312,215 +311,4 @@ impl Engine {
             }
         }
     }
-
-    /// The lines on a path are told what happened to it.
-    fn tell_past(&mut self, id: WatchId, found: &[Difference], at: Stamp) {
-        let Some(watched) = self.catch_up.watches.get_mut(&id) else {
-            return;
-        };
-        let (spec, lines) = (Arc::clone(&watched.spec), watched.lines.clone());
-        for difference in found {
-            watched.marks.difference(difference);
-        }
-        let now = self.clock.now();
-        if !found.is_empty() {
-            self.catch_up.wake_up(now);
-        }
-        let mut events: Vec<Rc<Event>> = Vec::new();
-        for line in lines {
-            let told = self.catch_up.told.remove(&line).unwrap_or_default();
-            let Some(asked) = self.lines.get(line).map(|served| served.line.mask) else {
-                continue;
-            };
-            for difference in found {
-                let left = left(asked, difference, &spec, &told, at);
-                differences::events(&spec, difference, asked, left, Origin::Offline, &mut events);
-            }
-            for event in events.drain(..) {
-                self.event(line, event, now);
-            }
-        }
-        self.past_told(id);
-    }
-
-    fn past_told(&mut self, id: WatchId) {
-        let Some(watched) = self.catch_up.watches.get_mut(&id) else {
-            return;
-        };
-        watched.caught_up = true;
-        for line in &watched.lines {
-            self.catch_up.told.remove(line);
-        }
-    }
-
-    /// Touched paths, `known` among them, of which an event still waits for its
-    /// command; all of them while the process of a stream has some to read.
-    fn waiting(&self, id: WatchId, known: Option<&Marks>) -> HashSet<Box<[u8]>> {
-        let mut all = HashSet::new();
-        let Some(watched) = self.catch_up.watches.get(&id) else {
-            return all;
-        };
-        for line in &watched.lines {
-            if self.streams.waits(*line) {
-                let touched = known.into_iter().chain([&watched.marks]);
-                all.extend(touched.flat_map(|marks| marks.paths.keys().cloned()));
-            }
-            self.scheduler.each_waiting(*line, &mut |event| {
-                let old = event
-                    .old_path
-                    .as_ref()
-                    .map(|path| path.as_os_str().to_owned());
-                for path in old.into_iter().chain([event.target()]) {
-                    all.extend(watched.spec.relative(path.as_bytes()).map(Box::from));
-                }
-            });
-        }
-        all
-    }
-
-    /// Has the touched paths looked at. False: there is nothing to look at.
-    fn look(&mut self) -> bool {
-        self.catch_up.next = None;
-        if self.catch_up.flight.is_some() {
-            return false;
-        }
-        let ids: Vec<WatchId> = self.catch_up.watches.keys().copied().collect();
-        let mut flight = HashMap::new();
-        let mut held = false;
-        for id in ids {
-            let touched = |watched: &&Watched| watched.caught_up && !watched.marks.is_empty();
-            if self.catch_up.watches.get(&id).filter(touched).is_none() {
-                continue;
-            }
-            let waiting = self.waiting(id, None);
-            let Some(watched) = self.catch_up.watches.get_mut(&id) else {
-                continue;
-            };
-            let marks = watched.marks.take(|path| waiting.contains(path));
-            held |= !watched.marks.is_empty();
-            if !marks.is_empty() {
-                flight.insert(id, marks);
-            }
-        }
-        if flight.is_empty() {
-            if held {
-                self.catch_up.next = Some(self.clock.now() + self.catch_up.pause);
-                self.catch_up.pause = (self.catch_up.pause * 2).min(SELDOM);
-            }
-            return false;
-        }
-        self.catch_up.pause = EVERY;
-        let job = flight
-            .iter()
-            .map(|(id, marks)| (*id, marks.clone()))
-            .collect();
-        self.catch_up.flight = Some(flight);
-        self.catch_up.ask(Job::Look(job));
-        true
-    }
-
-    /// The touched paths were looked at: what is not known to be told to its end
-    /// by now is not written down.
-    fn commit(&mut self) -> io::Result<()> {
-        self.drain_source()?;
-        let flight = self.catch_up.flight.take().unwrap_or_default();
-        let mut except = HashMap::new();
-        for (id, marks) in &flight {
-            let mut held = self.waiting(*id, Some(marks));
-            if let Some(watched) = self.catch_up.watches.get_mut(id) {
-                held.extend(watched.marks.paths.keys().cloned());
-                held.retain(|path| marks.paths.contains_key(path));
-                for path in &held {
-                    watched.marks.put_back(
-                        path.clone(),
-                        marks.paths.get(path).copied().unwrap_or_default(),
-                    );
-                }
-            }
-            except.insert(*id, held);
-        }
-        self.catch_up.flight = Some(flight);
-        self.catch_up.ask(Job::Commit(except));
-        Ok(())
-    }
-
-    /// Does what was waiting for `deadline`.
-    pub(super) fn tick_catch_up(&mut self, now: Moment) {
-        if self.catch_up.next.is_some_and(|at| at <= now) {
-            self.look();
-        }
-    }
-
-    /// Writes down all that can be, and waits until it is: at a stop, and when a
-    /// line goes. What takes too long is told again at the next start.
-    pub(super) fn write_down(&mut self) {
-        // After what is under way, all that is touched, and once more what changed
-        // in the tick of that look.
-        for _ in 0..3 {
-            if !self.catch_up.is_busy() && !self.look() {
-                return;
-            }
-            let until = self.clock.now() + PATIENCE;
-            while self.catch_up.is_busy() {
-                let rest = until - self.clock.now();
-                let Some(keeper) = &self.catch_up.keeper else {
-                    return;
-                };
-                let Some(reply) = keeper.wait(rest) else {
-                    return;
-                };
-                if self.hear(reply).is_err() {
-                    return;
-                }
-            }
-            // A tick of the clock that stamps files lasts 10 ms at most (HZ=100).
-            std::thread::sleep(Duration::from_millis(11));
-        }
-    }
-}
-
-/// The bits of `difference` that a line is told, without what it heard of by
-/// itself, and without what it will hear: a file made, or written to, after the
-/// line was watched is its sources' to tell.
-fn left(
-    asked: Mask,
-    difference: &Difference,
-    spec: &Spec,
-    told: &HashMap<Box<[u8]>, Mask>,
-    at: Stamp,
-) -> Mask {
-    let due = differences::due(asked, difference, spec.is_root(&difference.path));
-    let entry = &difference.entry;
-    if difference.what == What::Made && entry.born > at {
-        return Mask(0);
-    }
-    let known = |path: &[u8]| {
-        told.get(spec.absolute(path).as_bytes())
-            .copied()
-            .unwrap_or_default()
-    };
-    let of_path = known(&difference.path);
-    let mut heard = of_path & Mask::ALL_EVENTS;
-    if of_path.intersects(ARRIVAL) {
-        heard |= ARRIVAL;
-    }
-    if difference.what == What::Gone {
-        let mut above = parent(&difference.path);
-        while let Some(dir) = above.filter(|_| !heard.intersects(PARTING)) {
-            heard |= known(dir) & PARTING;
-            above = parent(dir);
-        }
-        if heard.intersects(PARTING) {
-            return Mask(0);
-        }
-    }
-    let written_since =
-        entry.modified > at && entry.changed > at && entry.modified <= entry.changed;
-    if written_since && matches!(difference.what, What::Written | What::Made | What::Closed) {
-        heard |= Mask::MODIFY | Mask::CLOSE_WRITE;
-    }
-    if heard.intersects(Mask::CLOSE_WRITE) {
-        heard |= Mask::COMPLETE;
-    }
-    due & !heard
 }
