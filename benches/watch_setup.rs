@@ -137,6 +137,8 @@ fn source_once(top: &Path, mask: Mask) -> (Duration, Inotify) {
         depth: None,
         dotdirs: false,
         poll: None,
+        source: incron::table::Source::Auto,
+        who: false,
         exclude: Vec::new(),
     };
     source.add(request, &mut out);

@@ -9,14 +9,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 
-use super::{Actor, Event, Origin};
+use super::actor::ActorFields;
+use super::{Event, Origin};
 use crate::table::Mask;
 
 /// Where an event belongs: the part of its JSON that the line decides.
@@ -79,7 +79,7 @@ impl Event {
         }
         self.write_mask(json);
         if let Some(actor) = &self.actor {
-            write_actor(json, actor);
+            actor.write_json(json);
         }
         if let Some(labels) = &self.labels {
             write_labels(json, labels);
@@ -162,18 +162,6 @@ impl Origin {
     }
 }
 
-fn write_actor(json: &mut String, actor: &Actor) {
-    json.push_str(",\"actor\":{\"pid\":");
-    json.push_str(&actor.pid.to_string());
-    if let Some(uid) = actor.uid {
-        number(json, "uid", u64::from(uid));
-    }
-    if let Some(exe) = &actor.exe {
-        bytes(json, "exe", "exe_raw", exe.as_os_str().as_bytes());
-    }
-    json.push('}');
-}
-
 fn write_labels(json: &mut String, labels: &BTreeMap<String, String>) {
     json.push_str(",\"labels\":{");
     for (i, (name, value)) in labels.iter().enumerate() {
@@ -187,18 +175,18 @@ fn write_labels(json: &mut String, labels: &BTreeMap<String, String>) {
     json.push('}');
 }
 
-fn field(json: &mut String, name: &str) {
+pub(super) fn field(json: &mut String, name: &str) {
     json.push_str(",\"");
     json.push_str(name);
     json.push_str("\":");
 }
 
-fn string(json: &mut String, name: &str, value: &str) {
+pub(super) fn string(json: &mut String, name: &str, value: &str) {
     field(json, name);
     push_string(json, value);
 }
 
-fn number(json: &mut String, name: &str, mut value: u64) {
+pub(super) fn number(json: &mut String, name: &str, mut value: u64) {
     field(json, name);
     let mut digits = [0u8; 20];
     let mut start = digits.len();
@@ -214,7 +202,7 @@ fn number(json: &mut String, name: &str, mut value: u64) {
 }
 
 /// A text of any bytes: where it is not UTF-8, `raw` beside it has the bytes in base64.
-fn bytes(json: &mut String, name: &str, raw: &str, value: &[u8]) {
+pub(super) fn bytes(json: &mut String, name: &str, raw: &str, value: &[u8]) {
     field(json, name);
     match std::str::from_utf8(value) {
         Ok(text) => push_string(json, text),
@@ -229,7 +217,7 @@ fn bytes(json: &mut String, name: &str, raw: &str, value: &[u8]) {
 }
 
 /// A JSON string: quotes, backslashes and control characters escaped.
-fn push_string(json: &mut String, text: &str) {
+pub(super) fn push_string(json: &mut String, text: &str) {
     json.push('"');
     let special = |b: u8| b < 0x20 || matches!(b, b'"' | b'\\' | 0x7f);
     if !text.bytes().any(special) {
@@ -293,29 +281,11 @@ struct Fields<'a> {
     seq: u64,
 }
 
-#[derive(Deserialize)]
-struct ActorFields {
-    pid: i32,
-    uid: Option<u32>,
-    exe: Option<String>,
-    exe_raw: Option<String>,
-}
-
-impl ActorFields {
-    fn actor(self) -> Result<Actor, JsonError> {
-        let exe = match self.exe {
-            Some(exe) => Some(PathBuf::from(raw(exe.into(), self.exe_raw, "exe_raw")?)),
-            None => None,
-        };
-        Ok(Actor {
-            pid: self.pid,
-            uid: self.uid,
-            exe,
-        })
-    }
-}
-
-fn raw(text: Cow<'_, str>, raw: Option<String>, name: &'static str) -> Result<OsString, JsonError> {
+pub(super) fn raw(
+    text: Cow<'_, str>,
+    raw: Option<String>,
+    name: &'static str,
+) -> Result<OsString, JsonError> {
     match raw {
         None => Ok(OsString::from(text.into_owned())),
         Some(raw) => BASE64

@@ -1,10 +1,12 @@
 //! What happened, where, and by whom: the one data model that flows from
 //! `watch` through `schedule` into `run`.
 
+mod actor;
 mod json;
 mod time;
 mod variables;
 
+pub use actor::{Actor, Confidence, Parent};
 pub use json::{EventContext, JsonError, Recorded};
 
 use std::collections::BTreeMap;
@@ -87,15 +89,4 @@ impl Event {
         path.extend_from_slice(self.name.as_bytes());
         OsString::from_vec(path)
     }
-}
-
-/// The process behind an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Actor {
-    /// Its number in the daemon's pid namespace.
-    pub pid: i32,
-    /// Its real user, where known.
-    pub uid: Option<u32>,
-    /// Its program, where known.
-    pub exe: Option<PathBuf>,
 }

@@ -29,17 +29,24 @@ impl Event {
             ("INCRON_KEY".into(), context.key.into()),
         ]);
         if let Some(actor) = &self.actor {
-            out.push(("INCRON_PID".into(), actor.pid.to_string().into()));
+            let number = |id: Option<u32>| id.map(|id| OsString::from(id.to_string()));
+            let variables: [(&str, Option<OsString>); 8] = [
+                ("INCRON_PID", Some(actor.pid.to_string().into())),
+                ("INCRON_UID", number(actor.uid)),
+                ("INCRON_USER", actor.user.clone().map(OsString::from)),
+                ("INCRON_EXE", actor.exe.clone().map(OsString::from)),
+                ("INCRON_LOGIN", actor.login.clone().map(OsString::from)),
+                ("INCRON_LOGIN_UID", number(actor.login_uid)),
+                (
+                    "INCRON_CONTAINER",
+                    actor.container.clone().map(OsString::from),
+                ),
+                ("INCRON_CONFIDENCE", Some(actor.confidence.text().into())),
+            ];
             out.extend(
-                actor
-                    .uid
-                    .map(|uid| ("INCRON_UID".into(), uid.to_string().into())),
-            );
-            out.extend(
-                actor
-                    .exe
-                    .clone()
-                    .map(|exe| ("INCRON_EXE".into(), exe.into_os_string())),
+                variables
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name.into(), value?))),
             );
         }
         for (name, value) in self.labels.iter().flat_map(|labels| labels.iter()) {

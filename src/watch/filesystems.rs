@@ -113,6 +113,8 @@ mod tests {
             dotdirs: false,
             exclude: Vec::new(),
             poll: None,
+            source: crate::table::Source::Auto,
+            who: false,
         }
     }
 
@@ -150,6 +152,8 @@ mod tests {
         assert!(note(&request("/sys/class")).is_some_and(|text| text.contains("on sysfs")));
         let polled = Request {
             poll: Some(Duration::from_secs(1)),
+            source: crate::table::Source::Auto,
+            who: false,
             ..request("/proc/sys")
         };
         assert_eq!(note(&polled), None);

@@ -42,7 +42,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::event::{Event, LineId};
-use crate::table::{Mask, PathSpec};
+use crate::table::{Mask, PathSpec, Source as Choice};
 use crate::time::Moment;
 
 /// What one line asks of a source.
@@ -64,6 +64,10 @@ pub struct Request {
     pub exclude: Vec<String>,
     /// Look every so often instead of being told by the kernel.
     pub poll: Option<Duration>,
+    /// `source=`
+    pub source: Choice,
+    /// Each event is to carry its actor.
+    pub who: bool,
 }
 
 /// What a source has to say.

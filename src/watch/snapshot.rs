@@ -242,6 +242,8 @@ mod tests {
             dotdirs: false,
             exclude: Vec::new(),
             poll: None,
+            source: crate::table::Source::Auto,
+            who: false,
         };
         Spec::new(&request, Filter::default())
     }

@@ -123,6 +123,8 @@ impl Engine {
             dotdirs: false,
             exclude: Vec::new(),
             poll: None,
+            source: crate::table::Source::Auto,
+            who: false,
         };
         let mut reports = Vec::new();
         self.source.add(request, &mut reports);

@@ -258,6 +258,8 @@ impl Served {
             dotdirs: options.dotdirs,
             exclude: options.exclude.clone(),
             poll: options.poll,
+            source: options.source,
+            who: options.who,
         }
     }
 

@@ -39,6 +39,8 @@ pub fn request(line: u32, path: impl Into<OsString>, mask: Mask) -> Request {
         dotdirs: false,
         exclude: Vec::new(),
         poll: None,
+        source: incron::table::Source::Auto,
+        who: false,
     }
 }
 

@@ -1,7 +1,9 @@
 //! What is written is JSON, is read back exactly, and never trips on bytes.
 
 use super::*;
+use crate::event::{Actor, Confidence, Parent};
 use proptest::prelude::*;
+use std::path::PathBuf;
 
 fn context() -> EventContext<'static> {
     EventContext {
@@ -65,7 +67,10 @@ prop_compose! {
     fn any_event()(
         mask in any::<u32>(), seq: u64, watch in any_bytes(), name in any_bytes(),
         old in proptest::option::of(any_bytes()), secs in 0u64..4_000_000_000, nanos in 0u32..1_000_000_000,
-        origin in 0usize..5, actor in proptest::option::of((any::<i32>(), any::<Option<u32>>(), proptest::option::of(any_bytes()))),
+        origin in 0usize..5, actor in proptest::option::of((
+            any::<i32>(), any::<Option<u32>>(), proptest::option::of(any_bytes()),
+            proptest::collection::vec(any_bytes(), 0..4), 0usize..4,
+        )),
         labels in proptest::option::of(proptest::collection::btree_map(".*", ".*", 0..3)),
     ) -> Event {
         let path = |bytes: Vec<u8>| PathBuf::from(OsString::from_vec(bytes));
@@ -76,7 +81,18 @@ prop_compose! {
             old_path: old.map(path),
             time: moment(secs, nanos),
             origin: [Origin::Kernel, Origin::Scan, Origin::Rescan, Origin::Offline, Origin::Poll][origin],
-            actor: actor.map(|(pid, uid, exe)| Rc::new(Actor { pid, uid, exe: exe.map(path) })),
+            actor: actor.map(|(pid, uid, exe, words, confidence)| Rc::new(Actor {
+                pid,
+                uid,
+                login_uid: uid,
+                ppid: uid.map(|_| pid),
+                parents: exe.iter().map(|exe| Parent { pid, exe: Some(path(exe.clone())) }).collect(),
+                exe: exe.map(path),
+                user: words.first().map(|word| String::from_utf8_lossy(word).into_owned()),
+                cmdline: words.into_iter().map(OsString::from_vec).collect(),
+                confidence: [Confidence::Exact, Confidence::Late, Confidence::Pid, Confidence::None][confidence],
+                ..Actor::default()
+            })),
             seq,
             labels: labels.map(Rc::new),
         }
