@@ -1,0 +1,298 @@
+//! The fanotify group, its marks, and the way from a handle to a directory.
+//!
+//! A file system is known by the number that the kernel puts before each handle.
+//! Directories are opened by their handles through any mount of it, which is open
+//! only while that is done: an open mount could not be unmounted.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+
+use nix::fcntl::{OFlag, open, openat, readlink};
+use nix::sys::stat::Mode;
+
+use super::mounts::{Mount, Mounts};
+use crate::sys::{fanotify as sys, inotify};
+use crate::watch::scan::path_flags;
+
+/// The number of a file system.
+pub(super) type FsId = [u8; 8];
+
+/// A file system with a mark, or a directory of which has one.
+struct System {
+    device: Box<[u8]>,
+    /// What the kernel was asked for on all of it; 0: nothing.
+    mask: u64,
+    /// A mount of it, and the handle of that mount's root.
+    door: Option<Door>,
+    open: Option<OwnedFd>,
+}
+
+struct Door {
+    mount: Mount,
+    top: Box<[u8]>,
+}
+
+/// Where a directory is.
+pub(super) enum Spot {
+    /// The top of what is mounted, and its path in the file system.
+    Top(Box<[u8]>),
+    /// The handle of what it is in, its name there.
+    In(Box<[u8]>, Box<[u8]>),
+    /// Nowhere that a path leads to.
+    Hidden,
+}
+
+pub(super) struct Group {
+    fd: OwnedFd,
+    systems: HashMap<FsId, System>,
+    /// Directories with a mark of their own: on the way to a path, on a file system
+    /// that has none.
+    ways: HashMap<Box<[u8]>, Vec<u8>>,
+}
+
+/// The number and the handle of what is open.
+pub(super) fn key_of(fd: BorrowedFd<'_>) -> io::Result<Box<[u8]>> {
+    let mut key = sys::fsid(fd)?.to_vec();
+    sys::handle(fd, c"", &mut key)?;
+    Ok(key.into())
+}
+
+pub(super) fn fs_of(key: &[u8]) -> Option<FsId> {
+    key.first_chunk().copied()
+}
+
+impl Group {
+    pub fn new(pidfd: bool) -> io::Result<Self> {
+        Ok(Self {
+            fd: sys::init(pidfd)?,
+            systems: HashMap::new(),
+            ways: HashMap::new(),
+        })
+    }
+
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Marks held.
+    pub fn marks(&self) -> usize {
+        self.ways.len() + self.systems.values().filter(|s| s.mask != 0).count()
+    }
+
+    /// Records that wait.
+    pub fn queued(&self) -> u64 {
+        sys::queued(self.fd.as_fd()).unwrap_or(0)
+    }
+
+    /// Asks for at least `mask` of the whole file system that `fd` is on.
+    pub fn mark(
+        &mut self,
+        fs: FsId,
+        mount: &Mount,
+        fd: BorrowedFd<'_>,
+        mask: u64,
+    ) -> io::Result<()> {
+        let system = self.system(fs, mount);
+        if system.mask & mask == mask {
+            return Ok(());
+        }
+        let flags = libc::FAN_MARK_ADD | libc::FAN_MARK_FILESYSTEM;
+        let asked = system.mask | mask;
+        sys::mark(self.fd.as_fd(), flags, mask, fd)?;
+        if let Some(system) = self.systems.get_mut(&fs) {
+            system.mask = asked;
+        }
+        Ok(())
+    }
+
+    fn system(&mut self, fs: FsId, mount: &Mount) -> &System {
+        self.systems.entry(fs).or_insert_with(|| System {
+            device: mount.device.clone(),
+            mask: 0,
+            door: None,
+            open: None,
+        })
+    }
+
+    pub fn is_marked(&self, fs: FsId) -> bool {
+        self.systems.get(&fs).is_some_and(|s| s.mask != 0)
+    }
+
+    /// Marks a directory on the way to a path.
+    pub fn mark_way(
+        &mut self,
+        fs: FsId,
+        mount: &Mount,
+        fd: BorrowedFd<'_>,
+        path: &[u8],
+        mask: u64,
+    ) {
+        let Ok(key) = key_of(fd) else { return };
+        if self.ways.contains_key(&key) {
+            return;
+        }
+        self.system(fs, mount);
+        let flags = libc::FAN_MARK_ADD | libc::FAN_MARK_ONLYDIR;
+        // Where it cannot be marked (proc), its names do not change either.
+        if sys::mark(self.fd.as_fd(), flags, mask, fd).is_ok() {
+            self.ways.insert(key, path.to_vec());
+        }
+    }
+
+    /// Gives up the marks of directories whose paths `needed` does not know.
+    pub fn keep_ways(&mut self, mask: u64, needed: impl Fn(&[u8]) -> bool) {
+        let gone: Vec<_> = self
+            .ways
+            .iter()
+            .filter(|(_, path)| !needed(path))
+            .map(|(k, p)| (k.clone(), p.clone()))
+            .collect();
+        for (key, path) in gone {
+            self.ways.remove(&key);
+            let place = if path.is_empty() { b"/" } else { &*path };
+            if let Ok(fd) = open(place, path_flags(), Mode::empty())
+                && key_of(fd.as_fd()).is_ok_and(|k| k == key)
+            {
+                let _ = sys::mark(self.fd.as_fd(), libc::FAN_MARK_REMOVE, mask, fd.as_fd());
+            }
+        }
+    }
+
+    /// Asks for what `needed` says of each file system, and no more.
+    pub fn narrow(&mut self, mounts: &Mounts, needed: impl Fn(FsId) -> u64) -> Vec<FsId> {
+        let mut gone = Vec::new();
+        let ids: Vec<FsId> = self.systems.keys().copied().collect();
+        for fs in ids {
+            let want = needed(fs);
+            let Some(system) = self.systems.get(&fs) else {
+                continue;
+            };
+            let extra = system.mask & !want;
+            let in_use = want != 0 || self.ways.keys().any(|k| k.starts_with(&fs));
+            if extra != 0 {
+                let flags = libc::FAN_MARK_REMOVE | libc::FAN_MARK_FILESYSTEM;
+                if let Some(fd) = self.door(mounts, fs) {
+                    let _ = sys::mark(self.fd.as_fd(), flags, extra, fd.as_fd());
+                }
+            }
+            if let Some(system) = self.systems.get_mut(&fs) {
+                system.mask = want;
+            }
+            if !in_use {
+                self.systems.remove(&fs);
+                gone.push(fs);
+            }
+        }
+        self.close();
+        gone
+    }
+
+    /// Closes the mounts that were opened.
+    pub fn close(&mut self) {
+        for system in self.systems.values_mut() {
+            system.open = None;
+        }
+    }
+
+    /// The table of mounts has changed: doors are looked for anew. Gives the
+    /// file systems whose door is another one now.
+    pub fn forget_doors(&mut self, mounts: &Mounts) -> Vec<FsId> {
+        let mut changed = Vec::new();
+        for (fs, system) in &mut self.systems {
+            let gone = |door: &Door| !mounts.table.contains(&door.mount);
+            if system.door.as_ref().is_some_and(gone) {
+                system.door = None;
+                changed.push(*fs);
+            }
+            system.open = None;
+        }
+        changed
+    }
+
+    /// A mount of the file system, open; the whole of it rather than a part.
+    fn door(&mut self, mounts: &Mounts, fs: FsId) -> Option<OwnedFd> {
+        let system = self.systems.get_mut(&fs)?;
+        if system.open.is_none() {
+            let known = system.door.as_ref().map(|d| &d.mount);
+            let of = |m: &&Mount| m.device == system.device;
+            let mut all: Vec<&Mount> = mounts.table.iter().filter(of).collect();
+            all.sort_by_key(|m| (Some(*m) != known, m.root.len()));
+            let found = all.into_iter().find_map(|m| Some((m, open_mount(m, fs)?)));
+            let (mount, fd) = found?;
+            if known != Some(mount) {
+                let top = key_of(fd.as_fd()).ok()?;
+                let mount = mount.clone();
+                system.door = Some(Door { mount, top });
+            }
+            system.open = Some(fd);
+        }
+        system.open.as_ref()?.try_clone().ok()
+    }
+
+    /// Opens what a handle names, as a path descriptor.
+    pub fn open(&mut self, mounts: &Mounts, key: &[u8]) -> io::Result<OwnedFd> {
+        let missing = || io::Error::from(io::ErrorKind::NotFound);
+        let fs = fs_of(key).ok_or_else(missing)?;
+        self.door(mounts, fs).ok_or_else(missing)?;
+        let door = self.systems.get(&fs).and_then(|s| s.open.as_ref());
+        sys::open_handle(
+            door.ok_or_else(missing)?.as_fd(),
+            key.get(8..).unwrap_or_default(),
+        )
+    }
+
+    /// Where the directory that a handle names is now.
+    ///
+    /// # Errors
+    /// `ESTALE` and `NotFound`: it is gone, or cannot be reached.
+    pub fn spot(&mut self, mounts: &Mounts, key: &[u8]) -> io::Result<Spot> {
+        let fd = self.open(mounts, key)?;
+        let fs = fs_of(key).unwrap_or_default();
+        let door = self.systems.get(&fs).and_then(|s| s.door.as_ref());
+        if let Some(door) = door.filter(|d| *d.top == *key) {
+            return Ok(Spot::Top(door.mount.root.clone()));
+        }
+        if inotify::stat(fd.as_fd(), c"")?.links == 0 {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let path = link_of(&fd)?;
+        let Some(slash) = path.iter().rposition(|&b| b == b'/') else {
+            return Ok(Spot::Hidden);
+        };
+        let name = path.get(slash + 1..);
+        let up = match openat(&fd, "..", path_flags() | OFlag::O_DIRECTORY, Mode::empty()) {
+            Ok(up) => up,
+            Err(nix::Error::ENOENT) => return Ok(Spot::Hidden),
+            Err(e) => return Err(e.into()),
+        };
+        let parent = key_of(up.as_fd())?;
+        // Something is mounted over what it is in: no path leads here.
+        if sys::mount_id(up.as_fd())? != sys::mount_id(fd.as_fd())? {
+            return Ok(Spot::Hidden);
+        }
+        Ok(Spot::In(parent, name.unwrap_or_default().into()))
+    }
+}
+
+fn link_of(fd: &OwnedFd) -> io::Result<Vec<u8>> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    Ok(readlink(path.as_str())?.into_vec())
+}
+
+/// Opens a mount, if its place leads to it and not to one over it.
+fn open_mount(mount: &Mount, fs: FsId) -> Option<OwnedFd> {
+    let place = if mount.point.is_empty() {
+        b"/"
+    } else {
+        &*mount.point
+    };
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
+    let path = open(place, path_flags(), Mode::empty()).ok()?;
+    if sys::mount_id(path.as_fd()).ok()? != mount.id || sys::fsid(path.as_fd()).ok()? != fs {
+        return None;
+    }
+    // Not a bind mount of a file.
+    openat(&path, ".", flags | OFlag::O_DIRECTORY, Mode::empty()).ok()
+}

@@ -1,0 +1,393 @@
+//! The fanotify source: one group and one mark for a whole file system, however
+//! many lines and directories. The kernel tells a directory's handle and a name;
+//! which path that is, and whether a line asks for it, is found out here.
+//!
+//! A record is told as of its place in the stream: directories are kept by handle
+//! as they were there (`tree`), and one that is met for the first time is put where
+//! it was then (`place`). Trees that come into reach all at once are scanned when
+//! the stream has been read to its end (`scan`).
+
+mod batch;
+mod change;
+mod gate;
+mod group;
+mod mounts;
+mod moved;
+mod parse;
+mod place;
+mod reach;
+mod read;
+mod refuse;
+mod resolve;
+mod root;
+mod scan;
+mod tell;
+mod tree;
+mod unfold;
+
+pub use gate::Gate;
+pub use refuse::Refusal;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::time::SystemTime;
+
+use batch::Batch;
+use group::Group;
+use mounts::Mounts;
+use root::{At, Line, PICTURE, Root, RootId, Roots};
+use scan::Job;
+use tell::{Seen, Told};
+use tree::Tree;
+
+use super::actor;
+use super::coverage::Coverage;
+use super::found::How;
+use super::root::Key;
+use super::{Problem, Report, Request};
+use crate::event::LineId;
+use crate::sys::inotify::{Stamp, file_clock, fine_stamps};
+use crate::table::Mask;
+use crate::time::Moment;
+
+/// How a group is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Each record has a descriptor of its process: it costs four times as much, and
+    /// helps only where processes are not followed otherwise.
+    pub pidfd: bool,
+}
+
+/// Figures for status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Marks held.
+    pub marks: usize,
+    /// Watched paths and patterns.
+    pub roots: usize,
+    /// Directories remembered by their handles.
+    pub handles: usize,
+    /// Records read.
+    pub records: u64,
+    /// Of them, those that were nothing to any line.
+    pub foreign: u64,
+    /// Reads that were put off for the noise of others.
+    pub delays: u64,
+    /// Events of directories that were gone before anybody knew where they were.
+    pub stale: u64,
+    /// Times the kernel had no memory for a record.
+    pub overflows: u64,
+    /// Rescans done.
+    pub rescans: u64,
+}
+
+/// Events from fanotify(7).
+pub struct Fanotify {
+    group: Group,
+    gate: Gate,
+    mounts: Mounts,
+    tree: Tree,
+    roots: Roots,
+    lines: HashMap<LineId, RootId>,
+    keys: HashMap<Key, RootId>,
+    /// Watched files by their handles: other names may lead to them.
+    files: HashMap<Box<[u8]>, Vec<RootId>>,
+    batch: Batch,
+    /// Parts of records that are told later than they stand.
+    later: BTreeMap<usize, Vec<unfold::Part>>,
+    jobs: Vec<Job>,
+    /// There were jobs since the queue was last told to its end: what is told
+    /// meanwhile is not told again by their scans.
+    scanning: bool,
+    /// Directories in trees to be scanned of whose content roots have been told.
+    settled: HashSet<(RootId, Box<[u8]>)>,
+    told: Told,
+    seen: Seen,
+    /// Directory and name that the last rename led to.
+    arrived: Option<(usize, batch::Place)>,
+    /// Renames of this batch that were something to a line.
+    renamed: Vec<usize>,
+    /// Directories that are gone, until all that was queued before is told.
+    dead: Vec<tree::NodeId>,
+    /// Every event before this time has been read.
+    drained: Stamp,
+    time: SystemTime,
+    own: i32,
+    /// Who knows the process behind a number.
+    pub(super) actors: actor::Shared,
+    buffer: Vec<u8>,
+    figures: Figures,
+    /// A file that was looked at gets another stamp when it is written again.
+    fine: bool,
+}
+
+impl Fanotify {
+    /// A source without lines, which is to be read when `gate` is readable.
+    ///
+    /// # Errors
+    /// The kernel or this process's capabilities do not do.
+    pub fn new(gate: Gate, options: Options) -> Result<Self, Refusal> {
+        let group = Group::new(options.pidfd).map_err(|e| Refusal::group(&e))?;
+        gate.open(group.fd()).map_err(|e| Refusal::group(&e))?;
+        Ok(Self {
+            group,
+            gate,
+            mounts: Mounts::new(),
+            tree: Tree::new(),
+            roots: Roots::default(),
+            lines: HashMap::new(),
+            keys: HashMap::new(),
+            files: HashMap::new(),
+            batch: Batch::default(),
+            later: BTreeMap::new(),
+            jobs: Vec::new(),
+            scanning: false,
+            settled: HashSet::new(),
+            told: Told::default(),
+            seen: Seen::default(),
+            arrived: None,
+            renamed: Vec::new(),
+            dead: Vec::new(),
+            drained: file_clock(),
+            time: SystemTime::now(),
+            own: nix::unistd::getpid().as_raw(),
+            actors: actor::Shared::default(),
+            buffer: vec![0; read::BUFFER],
+            figures: Figures::default(),
+            fine: fine_stamps(),
+        })
+    }
+
+    /// Starts serving a line.
+    ///
+    /// # Errors
+    /// Why it cannot be served here.
+    pub fn add(&mut self, request: &Request, out: &mut Vec<Report>) -> Result<(), Refusal> {
+        self.remove(request.line);
+        let key = Key::of(request);
+        let line = Line {
+            id: request.line,
+            mask: request.mask,
+            who: request.who,
+            spent: false,
+        };
+        if let Some(&id) = self.keys.get(&key) {
+            if let Some(root) = self.roots.get_mut(id) {
+                root.lines.push(line);
+                root.sum();
+            }
+            self.lines.insert(request.line, id);
+            self.resolve(id);
+            return Ok(());
+        }
+        let mut root = Root::new(key.clone());
+        if root.key.path.pattern && root.pattern.is_none() {
+            let message = format!(
+                "{}: not watched: its braces stand for too many patterns",
+                root.written()
+            );
+            out.push(Report::Problem(
+                request.line,
+                Problem {
+                    message,
+                    serious: true,
+                },
+            ));
+            return Ok(());
+        }
+        root.lines.push(line);
+        root.sum();
+        let way = self.look_up(&root)?;
+        if let Some(lack) = &way.lack {
+            let message = format!("{}: {lack}", root.written());
+            out.push(Report::Problem(
+                request.line,
+                Problem {
+                    message,
+                    serious: true,
+                },
+            ));
+        }
+        let id = self.roots.insert(root);
+        self.set_way(id, way);
+        self.lines.insert(request.line, id);
+        self.keys.insert(key, id);
+        // What came between the look and the mark.
+        self.resolve(id);
+        self.group.close();
+        Ok(())
+    }
+
+    /// Ends serving a line.
+    pub fn remove(&mut self, line: LineId) {
+        let Some(id) = self.lines.remove(&line) else {
+            return;
+        };
+        let Some(root) = self.roots.get_mut(id) else {
+            return;
+        };
+        root.lines.retain(|l| l.id != line);
+        root.sum();
+        if root.lines.is_empty() {
+            self.keys.retain(|_, &mut r| r != id);
+            self.forget_file(id);
+            self.roots.remove(id);
+        }
+        self.tree.touch();
+        self.give_up();
+    }
+
+    /// Gives up marks that nobody needs.
+    fn give_up(&mut self) {
+        let roots = &self.roots;
+        let needed = |path: &[u8]| {
+            let on = |id: RootId| {
+                roots
+                    .get(id)
+                    .is_some_and(|r| reach::within(&r.way.real, path))
+            };
+            roots.ids().into_iter().any(on)
+        };
+        self.group.keep_ways(PICTURE, needed);
+        for fs in self.group.narrow(&self.mounts, |fs| roots.needed(fs)) {
+            self.tree.forget(Some(&fs));
+        }
+    }
+
+    /// How much of `line` is watched; None: it is not a line of this source.
+    pub fn coverage(&self, line: LineId) -> Option<Coverage> {
+        let root = self.roots.get(*self.lines.get(&line)?)?;
+        let spent = root.lines.iter().any(|l| l.id == line && l.spent);
+        let lack = root.way.lack.clone();
+        Some(match lack {
+            _ if spent => Coverage::Spent,
+            Some(lack) if root.way.areas.is_empty() => Coverage::Unwatched(lack),
+            Some(lack) => Coverage::Partly(lack),
+            None if root.way.at == At::Nothing => Coverage::Waiting,
+            None => Coverage::Served,
+        })
+    }
+
+    /// Figures for status.
+    pub fn figures(&self) -> Figures {
+        Figures {
+            marks: self.group.marks(),
+            roots: self.roots.len(),
+            handles: self.tree.len(),
+            delays: self.gate.delays(),
+            ..self.figures
+        }
+    }
+
+    /// When `tick` wants to be called.
+    pub fn deadline(&self) -> Option<Moment> {
+        self.gate.deadline()
+    }
+
+    /// Does what was waiting for `deadline`.
+    pub fn tick(&mut self, now: Moment, out: &mut Vec<Report>) {
+        if self.gate.deadline().is_some_and(|at| at <= now) {
+            // An error comes again with the next read.
+            let _ = self.read(now, out);
+        }
+    }
+
+    /// Reads until the queue is empty, whatever noise there is.
+    ///
+    /// # Errors
+    /// As read(2).
+    pub fn drain(&mut self, now: Moment, out: &mut Vec<Report>) -> io::Result<()> {
+        // The queue has no bound: a writer that never stops does not hold us here.
+        for _ in 0..64 {
+            if !self.read(now, out)? && self.group.queued() == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// `mounts` has become ready.
+    pub fn mounts_changed(&mut self, now: Moment, out: &mut Vec<Report>) {
+        // What happened before on a file system that is gone now waits in the queue.
+        let _ = self.drain(now, out);
+        let changed = self.mounts.read();
+        for fs in self.group.forget_doors(&self.mounts) {
+            self.tree.forget(Some(&fs));
+        }
+        for id in self.roots.ids() {
+            let Some(root) = self.roots.get(id) else {
+                continue;
+            };
+            let touches = |m: &mounts::Mount| {
+                reach::within(&root.way.real, &m.point)
+                    || reach::within(&m.point, &root.way.real)
+                    || root.way.lack.is_some()
+            };
+            if changed.iter().any(touches) {
+                self.mounts_touch(id, &changed, out);
+            }
+        }
+        self.give_up();
+        let _ = self.drain(now, out);
+    }
+
+    /// Something was mounted or unmounted on the way to a root, or below it.
+    fn mounts_touch(&mut self, id: RootId, changed: &[mounts::Mount], out: &mut Vec<Report>) {
+        let Some(root) = self.roots.get(id) else {
+            return;
+        };
+        let before = (
+            root.way.areas.clone(),
+            root.way.mount,
+            root.way.identity.clone(),
+        );
+        let gone = changed.iter().find(|m| m.id == before.1);
+        let ended = gone.is_some_and(|m| !self.mounts.table.iter().any(|o| o.device == m.device));
+        if ended && self.roots.get(id).is_some_and(|r| r.way.at == At::Dir) {
+            self.tell_unmount(id, out);
+        }
+        self.lose_if_other(id);
+        let areas = self
+            .roots
+            .get(id)
+            .map(|r| r.way.areas.clone())
+            .unwrap_or_default();
+        let now = self.roots.get(id).and_then(|r| r.way.identity.clone());
+        if now != before.2 {
+            self.ask(Job::top(id, How::Moved));
+        }
+        for area in areas
+            .iter()
+            .filter(|a| !before.0.contains(a) && !a.below.is_empty())
+        {
+            self.ask(Job::area(id, &area.dir, How::Moved));
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        self.work(&mut batch, out);
+        self.batch = batch;
+    }
+
+    /// Looks at a path again, and remembers what was there if it is another thing.
+    fn lose_if_other(&mut self, id: RootId) {
+        let before = self.roots.get(id).and_then(|r| r.way.identity.clone());
+        let settled = self.roots.get(id).map_or(Stamp::default(), |r| r.settled);
+        self.resolve(id);
+        let Some(root) = self.roots.get_mut(id) else {
+            return;
+        };
+        if let Some(old) = before
+            && root.way.identity.as_deref() != Some(&old)
+        {
+            root.lose(old, self.drained.max(settled));
+        }
+    }
+}
+
+/// Events that reading causes.
+const NOISE: u64 =
+    libc::FAN_ACCESS | libc::FAN_OPEN | libc::FAN_CLOSE_NOWRITE | libc::FAN_OPEN_EXEC;
+
+/// The bits of a record that a line may ask for.
+fn bits_of(mask: u64) -> Mask {
+    Mask((mask & 0x1fff) as u32)
+}

@@ -1,0 +1,244 @@
+//! Renames: one record with both names. A directory takes all below it along; what
+//! comes into the reach of a root by it is scanned for that root.
+
+use std::collections::HashMap;
+
+use super::Fanotify;
+use super::batch::{Batch, RENAME};
+use super::parse::{Record, Span};
+use super::reach::Reach;
+use super::root::RootId;
+use super::scan::Job;
+use super::tree::{Known, NodeId};
+use super::unfold::{kind, target};
+use crate::table::Mask;
+use crate::watch::Report;
+use crate::watch::found::How;
+
+impl Fanotify {
+    /// The directory of one half of a rename, if it is something to a line.
+    fn half(&mut self, batch: &mut Batch, at: usize, dir: Span) -> Option<NodeId> {
+        if dir.is_empty() {
+            return None;
+        }
+        if let known @ (Known::Node(_) | Known::Foreign) = self.tree.known(batch.text(dir)) {
+            return if let Known::Node(id) = known {
+                Some(id)
+            } else {
+                None
+            };
+        }
+        let key: Box<[u8]> = batch.text(dir).into();
+        match self.find(&key, batch, at) {
+            Known::Node(id) => Some(id),
+            Known::Foreign => None,
+            Known::No => {
+                self.figures.stale += 1;
+                None
+            }
+        }
+    }
+
+    /// Something was renamed.
+    pub(super) fn rename(
+        &mut self,
+        batch: &mut Batch,
+        at: usize,
+        record: Record,
+        out: &mut Vec<Report>,
+    ) {
+        let from = self.half(batch, at, record.from.0);
+        let to = self.half(batch, at, record.to.0);
+        if from.is_none() && to.is_none() {
+            self.figures.foreign += 1;
+            return;
+        }
+        self.renamed.push(at);
+        let text = |span: Span| -> Box<[u8]> { batch.text(span).into() };
+        let old = (text(record.from.0), text(record.from.1));
+        let new = (text(record.to.0), text(record.to.1));
+        let isdir = !kind(record).is_empty();
+        let was = from.map(|id| self.reach(id)).unwrap_or_default();
+        let itself = from.filter(|_| isdir).map(|id| self.reach_at(id, &old.1));
+        let itself = itself.unwrap_or_default();
+        let owner = (&*old.0, &*old.1);
+        self.tell_name(batch, at, &was, owner, record, Mask::MOVED_FROM, None, out);
+        self.steps(batch, at, &was, owner, record, Mask::MOVED_FROM, out);
+        if isdir {
+            self.take_along(batch, at, record, to, &new.1, out);
+        }
+        let is = to.map(|id| self.reach(id)).unwrap_or_default();
+        let owner = (&*new.0, &*new.1);
+        self.tell_name(
+            batch,
+            at,
+            &is,
+            owner,
+            record,
+            Mask::MOVED_TO,
+            Some(&was),
+            out,
+        );
+        if isdir {
+            let now = to.map(|id| self.reach_at(id, &new.1)).unwrap_or_default();
+            self.tell_moved(batch, at, record, &itself, &now, out);
+            self.newcomers(batch, record, from, (&was, &itself, &now));
+        }
+        self.steps_from(
+            batch,
+            at,
+            (&is, Some(&was)),
+            owner,
+            record,
+            Mask::MOVED_TO,
+            out,
+        );
+        self.arrived = Some((at, new));
+    }
+
+    /// The kernel makes one record of equal renames that nobody has read: there, back
+    /// and there again ends there, though the records end with the way back. Where a
+    /// thing may have gone on from where they left it, it is looked for at its former
+    /// places. True: it was found there, and that is told next.
+    pub(super) fn set_right(&mut self, batch: &mut Batch) -> bool {
+        let mut ways: HashMap<Box<[u8]>, Vec<Record>> = HashMap::new();
+        for at in std::mem::take(&mut self.renamed) {
+            if let Some(record) = batch.get(at) {
+                let target = target(batch, record);
+                ways.entry(target).or_default().push(record);
+            }
+        }
+        let mut found = false;
+        for (target, way) in ways {
+            let place = |(dir, name): (Span, Span)| (batch.text(dir), batch.text(name));
+            let Some(last) = way.last().filter(|_| way.len() > 1) else {
+                continue;
+            };
+            let goes_on = way.iter().any(|r| place(r.from) == place(last.to));
+            let mut is_at = |at: (Span, Span)| {
+                let (dir, name) = (batch.text(at.0), batch.text(at.1));
+                self.is_there(dir, name, &target)
+            };
+            if !goes_on || is_at(last.to) {
+                continue;
+            }
+            let other = way.iter().map(|r| r.to).find(|&to| is_at(to));
+            if let Some(to) = other {
+                let record = Record {
+                    from: last.to,
+                    to,
+                    pidfd: -1,
+                    ..*last
+                };
+                batch.add(record);
+                found = true;
+            }
+        }
+        found
+    }
+
+    /// Gives the directory its new place in the picture.
+    fn take_along(
+        &mut self,
+        batch: &mut Batch,
+        at: usize,
+        record: Record,
+        to: Option<NodeId>,
+        name: &[u8],
+        out: &mut Vec<Report>,
+    ) {
+        let target = target(batch, record);
+        let Some(parent) = to.filter(|&id| self.matters(id, name)) else {
+            return self.tree.set_foreign(&target);
+        };
+        let there = self.tree.child(parent, name);
+        let other = there.filter(|&id| self.tree.get(id).is_some_and(|n| n.key != target));
+        if let Some(other) = other
+            && !exchanges(batch, at, record)
+        {
+            let gone = self.reach(other);
+            for hit in gone.hits.iter().filter(|h| h.served) {
+                self.tell_self(
+                    batch,
+                    at,
+                    (hit.root, &hit.watch),
+                    record,
+                    Mask::DELETE_SELF,
+                    out,
+                );
+            }
+            self.tree.away(other);
+        }
+        self.tree.insert(&target, parent, name, false);
+    }
+
+    fn tell_moved(
+        &mut self,
+        batch: &Batch,
+        at: usize,
+        record: Record,
+        itself: &Reach,
+        now: &Reach,
+        out: &mut Vec<Report>,
+    ) {
+        for hit in itself.hits.iter().filter(|h| h.served) {
+            let new = now.of(hit.root).filter(|h| h.served && !hit.top);
+            let watch = new.map_or(&hit.watch, |h| &h.watch);
+            self.tell_self(batch, at, (hit.root, watch), record, Mask::MOVE_SELF, out);
+        }
+    }
+
+    /// Roots that have the directory in their trees now, and had it not before.
+    fn newcomers(
+        &mut self,
+        batch: &Batch,
+        record: Record,
+        from: Option<NodeId>,
+        (was, itself, now): (&Reach, &Reach, &Reach),
+    ) {
+        let target = target(batch, record);
+        let mut open = now.here.is_some() && itself.here.is_none();
+        for hit in &now.hits {
+            let Some(root) = self.roots.get(hit.root) else {
+                continue;
+            };
+            let pattern = root.pattern.is_some();
+            let bounded = root.key.depth.is_some() || root.excluded.is_some();
+            let had = itself.of(hit.root).is_some();
+            open |= !had || bounded || pattern;
+            if had && !pattern {
+                match self.pending(hit.root, from) {
+                    Some(how) => self.ask(Job::dir(hit.root, &target, how)),
+                    None if self.scanning => {
+                        self.settled.insert((hit.root, target.clone()));
+                    }
+                    None => {}
+                }
+            } else if pattern || !hit.top {
+                let within = !pattern && was.serves(hit.root);
+                let how = if within { How::Made } else { How::Moved };
+                self.settled.remove(&(hit.root, target.clone()));
+                self.ask(Job::dir(hit.root, &target, how));
+            }
+        }
+        if open {
+            // What was foreign in it is so no longer.
+            self.tree.forget_foreign();
+        }
+    }
+
+    /// How the content of the directory `id` is still to be told to a root, if it is.
+    fn pending(&self, root: RootId, id: Option<NodeId>) -> Option<How> {
+        let above = |key: &[u8]| id.is_some_and(|id| self.tree.chain(id).any(|n| *n.key == *key));
+        self.jobs.iter().find_map(|job| job.covers(root, above))
+    }
+}
+
+/// True where the next record takes away what this one would replace.
+fn exchanges(batch: &Batch, at: usize, record: Record) -> bool {
+    batch.get(at + 1).is_some_and(|next| {
+        next.mask & RENAME != 0
+            && batch.text(next.from.0) == batch.text(record.to.0)
+            && batch.text(next.from.1) == batch.text(record.to.1)
+    })
+}

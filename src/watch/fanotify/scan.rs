@@ -1,0 +1,410 @@
+//! Trees that come into reach all at once: renamed into place, mounted, behind a
+//! link that was switched. They are scanned when all that is queued has been told,
+//! and what a scan finds is told only if nothing on the way to it was renamed
+//! meanwhile: else it is done again.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+
+use nix::fcntl::{open, openat};
+use nix::sys::stat::Mode;
+
+use super::Fanotify;
+use super::batch::{Batch, ONDIR, RENAME};
+use super::group::key_of;
+use super::resolve::dir_flags;
+use super::root::{At, Line, RootId};
+use super::tell::News;
+use super::tree::Known;
+use crate::event::Origin;
+use crate::sys::inotify as sys;
+use crate::table::Mask;
+use crate::watch::found::{self, How, Part, Thing};
+use crate::watch::look::{is_open_for_writing, kind_of, with_nul};
+use crate::watch::scan::path_flags;
+use crate::watch::{Report, parse};
+
+/// Scans of one tree before it is told as it was found.
+const MOST_TRIES: u32 = 8;
+
+/// What is to be scanned.
+enum What {
+    /// The path of the root.
+    Top,
+    /// A directory, by its handle.
+    Dir(Box<[u8]>),
+    /// A mounted part of the tree, by its file system and path there.
+    Area(Box<[u8]>),
+}
+
+pub(super) struct Job {
+    root: RootId,
+    what: What,
+    how: How,
+    tries: u32,
+}
+
+impl Job {
+    pub fn top(root: RootId, how: How) -> Self {
+        Self {
+            root,
+            what: What::Top,
+            how,
+            tries: 0,
+        }
+    }
+
+    pub fn dir(root: RootId, key: &[u8], how: How) -> Self {
+        Self {
+            root,
+            what: What::Dir(key.into()),
+            how,
+            tries: 0,
+        }
+    }
+
+    pub fn area(root: RootId, dir: &[u8], how: How) -> Self {
+        Self {
+            root,
+            what: What::Area(dir.into()),
+            how,
+            tries: 0,
+        }
+    }
+}
+
+impl Job {
+    /// How it will tell `root` of a directory, if that is in what is to be scanned:
+    /// `above` knows what it is in.
+    pub fn covers(&self, root: RootId, above: impl Fn(&[u8]) -> bool) -> Option<How> {
+        let covers = match &self.what {
+            What::Top | What::Area(_) => true,
+            What::Dir(key) => above(key),
+        };
+        (covers && self.root == root).then_some(self.how)
+    }
+}
+
+/// One thing found.
+struct Found {
+    watch: OsString,
+    name: Box<[u8]>,
+    /// Handle of its directory, and its name there.
+    owner: (Box<[u8]>, Box<[u8]>),
+    thing: Thing,
+}
+
+impl Fanotify {
+    /// Something is to be scanned when all that is queued has been told.
+    pub(super) fn ask(&mut self, job: Job) {
+        self.scanning = true;
+        self.jobs.push(job);
+    }
+
+    pub(super) fn run_job(
+        &mut self,
+        mut job: Job,
+        batch: &mut Batch,
+        at: usize,
+        out: &mut Vec<Report>,
+    ) {
+        match &job.what {
+            What::Dir(key) => {
+                let key = key.clone();
+                self.scan(job, &key, batch, at, out);
+            }
+            What::Area(dir) => {
+                let area = self.roots.get(job.root).and_then(|r| {
+                    let area = r.way.areas.iter().find(|a| a.dir == *dir)?;
+                    Some([&*r.way.real, b"/", &*area.below].concat())
+                });
+                let key = area.and_then(|path| {
+                    key_of(open(&*path, path_flags(), Mode::empty()).ok()?.as_fd()).ok()
+                });
+                if let Some(key) = key {
+                    self.scan(job, &key, batch, at, out);
+                }
+            }
+            What::Top => {
+                if !matches!(job.how, How::Since(_)) {
+                    self.resolve(job.root);
+                }
+                let Some(root) = self.roots.get_mut(job.root) else {
+                    return;
+                };
+                let Some(identity) = root.way.identity.clone() else {
+                    return;
+                };
+                if let Some(back) = root.lost.iter().position(|(lost, _)| *lost == identity) {
+                    let (_, since) = root.lost.remove(back);
+                    job.how = How::Since(since);
+                }
+                if let How::Since(since) = job.how {
+                    job.how = How::Regain(since, Part::Lacked);
+                }
+                match root.way.at {
+                    At::Dir => {
+                        job.what = What::Dir(identity.clone());
+                        self.scan(job, &identity, batch, at, out);
+                    }
+                    At::File => self.find_file(job, batch, out),
+                    At::Nothing => {}
+                }
+            }
+        }
+    }
+
+    /// The path of a root leads to a file that was not there.
+    fn find_file(&mut self, job: Job, batch: &mut Batch, out: &mut Vec<Report>) {
+        let Some(root) = self.roots.get(job.root) else {
+            return;
+        };
+        let (real, route) = (
+            root.way.real.clone(),
+            OsStr::from_bytes(&root.route).to_owned(),
+        );
+        let slash = real.iter().rposition(|&b| b == b'/').unwrap_or(0);
+        let dir = real.get(..slash.max(1)).unwrap_or_default();
+        let name: Box<[u8]> = real.get(slash + 1..).unwrap_or_default().into();
+        let Ok(dir) = open(dir, path_flags(), Mode::empty()) else {
+            return;
+        };
+        let Ok(key) = key_of(dir.as_fd()) else { return };
+        let kind = with_nul(&name, |n| sys::stat(dir.as_fd(), n)).map_or(0, |s| s.kind());
+        let Some(thing) = self.look(job.root, dir.as_fd(), (&name, kind), job.how) else {
+            return;
+        };
+        let found = Found {
+            watch: route,
+            name: Box::default(),
+            owner: (key, name),
+            thing,
+        };
+        self.tell_all(job.root, job.how, vec![found], batch, out);
+    }
+
+    /// Scans a tree for a root.
+    fn scan(
+        &mut self,
+        mut job: Job,
+        key: &[u8],
+        batch: &mut Batch,
+        at: usize,
+        out: &mut Vec<Report>,
+    ) {
+        let Known::Node(id) = self.find(key, batch, at) else {
+            return;
+        };
+        let Some(path) = self.tree.path(id) else {
+            return;
+        };
+        let mut touched: HashSet<Box<[u8]>> = self.tree.chain(id).map(|n| n.key.clone()).collect();
+        let from = batch.records.len();
+        let found = self.collect(job.root, key, path, job.how, &mut touched);
+        self.extend(batch);
+        let new = batch.records.get(from..).unwrap_or_default();
+        let renames = |mask: u64| mask & RENAME != 0 && mask & ONDIR != 0;
+        let moved = new
+            .iter()
+            .any(|r| renames(r.mask) && touched.contains(batch.text(r.target)));
+        if moved && job.tries < MOST_TRIES {
+            job.tries += 1;
+            return self.ask(job);
+        }
+        self.tell_all(job.root, job.how, found, batch, out);
+    }
+
+    fn tell_all(
+        &mut self,
+        root: RootId,
+        how: How,
+        found: Vec<Found>,
+        batch: &mut Batch,
+        out: &mut Vec<Report>,
+    ) {
+        self.extend(batch);
+        for found in &found {
+            self.tell_found(root, found, how, out);
+        }
+        for found in found {
+            let owner = (&*found.owner.0, &*found.owner.1);
+            self.seen.insert(owner, found.thing, batch.total);
+        }
+    }
+
+    /// What is in the directory `key`, which is at `path`, and below it.
+    fn collect(
+        &mut self,
+        root: RootId,
+        key: &[u8],
+        path: Vec<u8>,
+        how: How,
+        touched: &mut HashSet<Box<[u8]>>,
+    ) -> Vec<Found> {
+        let mut found = Vec::new();
+        let mut todo: Vec<(Box<[u8]>, Vec<u8>)> = vec![(key.into(), path)];
+        let mut buffer = vec![0; 32 * 1024];
+        while let Some((key, path)) = todo.pop() {
+            let Some(hit) = self.reach_of(&path).of(root).cloned() else {
+                continue;
+            };
+            let open = self.group.open(&self.mounts, &key);
+            let Some(dir) = open
+                .ok()
+                .and_then(|d| openat(&d, ".", dir_flags(), Mode::empty()).ok())
+            else {
+                continue; // gone again: the stream tells
+            };
+            while let Ok(n @ 1..) = sys::getdents(dir.as_fd(), &mut buffer) {
+                let mut rest = buffer.get(..n).unwrap_or_default();
+                while let Some((entry, len)) = parse::entry(rest) {
+                    rest = rest.get(len..).unwrap_or_default();
+                    if matches!(entry.name, b"." | b".." | b"") {
+                        continue;
+                    }
+                    let kind = kind_of(dir.as_fd(), entry);
+                    if kind == libc::S_IFDIR {
+                        let mut below = path.clone();
+                        below.push(b'/');
+                        below.extend_from_slice(entry.name);
+                        let enters = self.reach_of(&below).of(root).is_some();
+                        let sub = || openat(&dir, entry.name, path_flags(), Mode::empty()).ok();
+                        let sub = enters
+                            .then(sub)
+                            .flatten()
+                            .and_then(|fd| key_of(fd.as_fd()).ok());
+                        // Another file system is another area.
+                        if let Some(sub) = sub.filter(|k| k.get(..8) == key.get(..8))
+                            && touched.insert(sub.clone())
+                            && !self.settled.contains(&(root, sub.clone()))
+                        {
+                            todo.push((sub, below));
+                        }
+                    }
+                    if how.silent() {
+                        continue;
+                    }
+                    let Some((watch, name)) = self.called(&hit, entry.name, kind) else {
+                        continue;
+                    };
+                    let thing = self.look(root, dir.as_fd(), (entry.name, kind), how);
+                    let owner = (key.clone(), entry.name.into());
+                    found.extend(thing.map(|thing| Found {
+                        watch,
+                        name,
+                        owner,
+                        thing,
+                    }));
+                }
+            }
+        }
+        found
+    }
+
+    /// `$@` and `$#` of a thing in a directory of a root.
+    fn called(
+        &self,
+        hit: &super::reach::Hit,
+        name: &[u8],
+        kind: u32,
+    ) -> Option<(OsString, Box<[u8]>)> {
+        if hit.served {
+            return Some((hit.watch.clone(), name.into()));
+        }
+        let pattern = self.roots.get(hit.root)?.pattern.as_ref()?;
+        let mut path = hit.watch.as_bytes().to_vec();
+        if path.last() != Some(&b'/') {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name);
+        let file = kind != libc::S_IFDIR && !pattern.directories_only();
+        (file && pattern.matches(&path))
+            .then(|| (OsStr::from_bytes(&path).to_owned(), Box::default()))
+    }
+
+    /// Looks at a thing as closely as the lines of `root` need it.
+    fn look(
+        &self,
+        root: RootId,
+        dir: std::os::fd::BorrowedFd<'_>,
+        (name, kind): (&[u8], u32),
+        how: How,
+    ) -> Option<Thing> {
+        let asked = self.roots.get(root)?.asked;
+        let stat = with_nul(name, |n| sys::stat(dir, n)).ok()?;
+        let thing = Thing::new(kind, Some(&stat), None, how)?;
+        let closes = kind == libc::S_IFREG && asked.intersects(Mask::CLOSE_WRITE | Mask::COMPLETE);
+        if !closes || !(thing.written || thing.moved) {
+            return Some(thing);
+        }
+        Some(Thing {
+            open: is_open_for_writing(dir, name),
+            ..thing
+        })
+    }
+
+    /// Tells the lines of `root` of a thing that was found, but for what they know.
+    fn tell_found(&mut self, root: RootId, found: &Found, how: How, out: &mut Vec<Report>) {
+        let Some(r) = self.roots.get(root) else {
+            return;
+        };
+        let thing = found.thing;
+        let owner = (&*found.owner.0, &*found.owner.1);
+        let left: Vec<(crate::event::LineId, Mask)> = r
+            .lines
+            .iter()
+            .map(|line| {
+                let told = self.told.of(owner, line.id);
+                let due = found::due(line.mask, thing);
+                let arrival = Mask::CREATE | Mask::MOVED_TO;
+                (
+                    line.id,
+                    match told.is_empty() {
+                        true => due,
+                        false if thing.moved => Mask(0),
+                        false => due & !told & !arrival,
+                    },
+                )
+            })
+            .collect();
+        let any = left.iter().fold(Mask(0), |all, (_, due)| all | *due);
+        for bit in found::ORDER.into_iter().filter(|&b| any.intersects(b)) {
+            let news = News {
+                watch: &found.watch,
+                name: &found.name,
+                owner,
+                kind: if thing.dir { Mask::ISDIR } else { Mask(0) },
+                origin: if how.again() {
+                    Origin::Rescan
+                } else {
+                    Origin::Scan
+                },
+                old_path: None,
+                actor: None,
+                known: None,
+            };
+            let choose = |line: &Line| {
+                let due = left
+                    .iter()
+                    .find(|(id, _)| *id == line.id)
+                    .map(|(_, due)| *due);
+                found::step(due.unwrap_or_default(), bit, thing)
+            };
+            self.tell(root, &news, choose, out);
+        }
+    }
+
+    /// The kernel had no memory for a record: everything may have changed.
+    pub(super) fn overflow(&mut self) {
+        self.figures.overflows += 1;
+        self.figures.rescans += 1;
+        let since = self.drained;
+        self.tree.forget(None);
+        for id in self.roots.ids() {
+            self.resolve(id);
+            self.ask(Job::top(id, How::Since(since)));
+        }
+    }
+}
