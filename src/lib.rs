@@ -11,16 +11,22 @@
 //!  state      what the paths of catch-up lines held when it was last reported
 //!  worker     one loop that joins these for one owner
 //!  supervisor the tables of a machine, its workers, the control socket
+//!  homes      a provider: the home directories of accounts
 //! ```
+//!
+//! Beside them stand the programs that speak to the daemon, and helpers of tables:
+//! `containers` finds containers.
 //!
 //! A pure room does no I/O and takes the time as a parameter, so that days of
 //! events run through it in a test in milliseconds. The only unsafe code is in
 //! `sys`.
 
 pub mod config;
+pub mod containers;
 pub mod control;
 pub mod event;
 pub mod exit;
+pub mod homes;
 pub mod incronctl;
 pub mod incrontab;
 pub mod log;

@@ -49,7 +49,7 @@ pub(super) const KEYS: &[Key] = &[
         path(v).map(|p| c.control_socket = p)
     }),
     key("state_dir", |c, v| path(v).map(|p| c.state_dir = p)),
-    later("provider_dir", |c, v| path(v).map(|p| c.provider_dir = p)),
+    key("provider_dir", |c, v| path(v).map(|p| c.provider_dir = p)),
     key("log", |c, v| log(v).map(|l| c.log = l)),
     key("syslog_socket", |c, v| path(v).map(|p| c.syslog_socket = p)),
     key("dialect", |c, v| dialect(v).map(|d| c.dialect = d)),

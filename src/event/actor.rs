@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::LineId;
 use super::json::{JsonError, bytes, field, number, push_string, raw, string};
 
 /// The process behind an event. What is not known is None or empty.
@@ -41,6 +42,9 @@ pub struct Actor {
     pub container: Option<String>,
     /// Its parents, the nearest first, at most 8.
     pub parents: Vec<Parent>,
+    /// The line whose command it is or descends from: of this worker, now. Not told in
+    /// JSON; only with `Confidence::Exact` does None mean that there is none.
+    pub line: Option<LineId>,
     /// How all this is known.
     pub confidence: Confidence,
 }
@@ -97,7 +101,7 @@ impl Actor {
     }
 
     /// Appends `,"actor":{...}`.
-    pub(super) fn write_json(&self, json: &mut String) {
+    pub(crate) fn write_json(&self, json: &mut String) {
         field(json, "actor");
         json.push_str("{\"pid\":");
         json.push_str(&self.pid.to_string());
@@ -237,6 +241,7 @@ impl ActorFields {
             cgroup: self.cgroup,
             container: self.container,
             parents: parents.collect::<Result<_, _>>()?,
+            line: None,
             confidence: confidence.ok_or(JsonError::Field("confidence"))?.0,
         })
     }

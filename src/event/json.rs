@@ -175,18 +175,18 @@ fn write_labels(json: &mut String, labels: &BTreeMap<String, String>) {
     json.push('}');
 }
 
-pub(super) fn field(json: &mut String, name: &str) {
+pub(crate) fn field(json: &mut String, name: &str) {
     json.push_str(",\"");
     json.push_str(name);
     json.push_str("\":");
 }
 
-pub(super) fn string(json: &mut String, name: &str, value: &str) {
+pub(crate) fn string(json: &mut String, name: &str, value: &str) {
     field(json, name);
     push_string(json, value);
 }
 
-pub(super) fn number(json: &mut String, name: &str, mut value: u64) {
+pub(crate) fn number(json: &mut String, name: &str, mut value: u64) {
     field(json, name);
     let mut digits = [0u8; 20];
     let mut start = digits.len();
@@ -202,7 +202,7 @@ pub(super) fn number(json: &mut String, name: &str, mut value: u64) {
 }
 
 /// A text of any bytes: where it is not UTF-8, `raw` beside it has the bytes in base64.
-pub(super) fn bytes(json: &mut String, name: &str, raw: &str, value: &[u8]) {
+pub(crate) fn bytes(json: &mut String, name: &str, raw: &str, value: &[u8]) {
     field(json, name);
     match std::str::from_utf8(value) {
         Ok(text) => push_string(json, text),
@@ -217,7 +217,7 @@ pub(super) fn bytes(json: &mut String, name: &str, raw: &str, value: &[u8]) {
 }
 
 /// A JSON string: quotes, backslashes and control characters escaped.
-pub(super) fn push_string(json: &mut String, text: &str) {
+pub(crate) fn push_string(json: &mut String, text: &str) {
     json.push('"');
     let special = |b: u8| b < 0x20 || matches!(b, b'"' | b'\\' | 0x7f);
     if !text.bytes().any(special) {

@@ -2,12 +2,14 @@
 //! `watch` through `schedule` into `run`.
 
 mod actor;
-mod json;
+pub(crate) mod json;
+mod line_ids;
 mod time;
 mod variables;
 
 pub use actor::{Actor, Confidence, Parent};
 pub use json::{EventContext, JsonError, Recorded};
+pub use line_ids::LineIds;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -78,15 +80,20 @@ pub fn next_seq() -> u64 {
 impl Event {
     /// The whole path of the thing that changed.
     pub fn target(&self) -> OsString {
-        if self.name.is_empty() {
-            return self.watch.clone();
-        }
         let mut path = Vec::with_capacity(self.watch.len() + 1 + self.name.len());
+        self.write_target(&mut path);
+        OsString::from_vec(path)
+    }
+
+    /// Appends the whole path to `path`, which is empty.
+    pub fn write_target(&self, path: &mut Vec<u8>) {
         path.extend_from_slice(self.watch.as_bytes());
+        if self.name.is_empty() {
+            return;
+        }
         if path.last() != Some(&b'/') {
             path.push(b'/');
         }
         path.extend_from_slice(self.name.as_bytes());
-        OsString::from_vec(path)
     }
 }

@@ -2,6 +2,7 @@
 //! what any command may read. incron-events(7) documents them.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::{Event, EventContext};
 
@@ -30,17 +31,21 @@ impl Event {
         ]);
         if let Some(actor) = &self.actor {
             let number = |id: Option<u32>| id.map(|id| OsString::from(id.to_string()));
-            let variables: [(&str, Option<OsString>); 8] = [
+            let text = |text: &Option<String>| text.clone().map(OsString::from);
+            let words = |words: &[OsString]| (!words.is_empty()).then(|| quoted(words));
+            let variables: [(&str, Option<OsString>); 13] = [
                 ("INCRON_PID", Some(actor.pid.to_string().into())),
+                ("INCRON_PPID", actor.ppid.map(|pid| pid.to_string().into())),
                 ("INCRON_UID", number(actor.uid)),
-                ("INCRON_USER", actor.user.clone().map(OsString::from)),
+                ("INCRON_USER", text(&actor.user)),
+                ("INCRON_GID", number(actor.gid)),
                 ("INCRON_EXE", actor.exe.clone().map(OsString::from)),
-                ("INCRON_LOGIN", actor.login.clone().map(OsString::from)),
+                ("INCRON_CMDLINE", words(&actor.cmdline)),
+                ("INCRON_LOGIN", text(&actor.login)),
                 ("INCRON_LOGIN_UID", number(actor.login_uid)),
-                (
-                    "INCRON_CONTAINER",
-                    actor.container.clone().map(OsString::from),
-                ),
+                ("INCRON_SESSION", number(actor.session)),
+                ("INCRON_CGROUP", text(&actor.cgroup)),
+                ("INCRON_CONTAINER", text(&actor.container)),
                 ("INCRON_CONFIDENCE", Some(actor.confidence.text().into())),
             ];
             out.extend(
@@ -54,6 +59,30 @@ impl Event {
             out.push((label_variable(name).into(), value.replace('\0', "").into()));
         }
     }
+}
+
+/// Words as a shell would need them. They are bytes, and stay what they are.
+fn quoted(words: &[OsString]) -> OsString {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"%+,-./:=@_".contains(b);
+    let mut text = Vec::new();
+    for word in words.iter().map(|word| word.as_bytes()) {
+        if !text.is_empty() {
+            text.push(b' ');
+        }
+        if !word.is_empty() && word.iter().all(plain) {
+            text.extend_from_slice(word);
+            continue;
+        }
+        text.push(b'\'');
+        for byte in word {
+            match byte {
+                b'\'' => text.extend_from_slice(b"'\\''"),
+                byte => text.push(*byte),
+            }
+        }
+        text.push(b'\'');
+    }
+    OsString::from_vec(text)
 }
 
 /// `INCRON_LABEL_` and the label's name in capitals, `_` for what a name cannot hold.
@@ -71,7 +100,20 @@ fn label_variable(label: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::label_variable;
+    use super::*;
+
+    #[test]
+    fn words_for_a_shell() {
+        let words = ["a/b", "", "c d", "it's", "é"].map(OsString::from);
+        let text = quoted(&words).into_string().unwrap();
+        assert_eq!(text, "a/b '' 'c d' 'it'\\''s' 'é'");
+        assert_eq!(
+            shell_words::split(&text).unwrap(),
+            ["a/b", "", "c d", "it's", "é"]
+        );
+        let raw = OsString::from_vec(vec![0xff]);
+        assert_eq!(quoted(&[raw]).as_bytes(), b"'\xff'");
+    }
 
     #[test]
     fn names_of_labels() {

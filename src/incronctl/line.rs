@@ -73,6 +73,11 @@ fn figures(line: &LineFigures) -> Vec<(u64, &'static str, &'static str)> {
         ),
         (line.skipped, "skipped", "events dropped by busy=skip"),
         (line.looped, "looped", "events dropped by IN_NO_LOOP"),
+        (
+            line.unknown,
+            "unknown",
+            "events of actors that by= or exe= could not know",
+        ),
         (line.runs, "runs", "started, retries included"),
         (line.running, "running", "runs going on"),
         (

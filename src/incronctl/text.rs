@@ -107,11 +107,12 @@ pub fn last(line: &LineFigures, form: &str) -> String {
 }
 
 /// Events of a line that became no run of their own accord: skipped by `busy=skip`,
-/// by `IN_NO_LOOP`, lost by a stream.
+/// by `IN_NO_LOOP`, of an unknown actor, lost by a stream.
 pub fn dropped(line: &LineFigures) -> u64 {
     let lost = line.stream.as_ref().map_or(0, |stream| stream.lost);
     line.skipped
         .saturating_add(line.looped)
+        .saturating_add(line.unknown)
         .saturating_add(lost)
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::daemon::{Report, Told, Worker};
 use super::text::{self, Paint, count, visible};
-use crate::worker::protocol::{LineFigures, LineState};
+use crate::worker::protocol::{LineFigures, LineState, ProviderFigures};
 
 /// The text of the whole report.
 pub fn report(report: &Report) -> String {
@@ -57,7 +57,53 @@ fn worker(worker: &Worker, paint: Paint, shown: &mut String) {
         happened.push(format!("{} removed with their lines", figures.removed));
     }
     let _ = writeln!(shown, "  {}", watched.join(", "));
+    if let Some(actors) = &figures.actors {
+        let told = [
+            format!("{} processes known", actors.known),
+            format!("{} exact", actors.exact),
+            format!("{} late", actors.late),
+            format!("{} unknown", actors.unknown),
+            count(actors.lost, "loss"),
+        ];
+        let _ = writeln!(shown, "  actors: {}", told.join(", "));
+    }
+    if let Some(fanotify) = &figures.fanotify {
+        let marked = [
+            format!("fanotify: {}", count(fanotify.marks, "mark")),
+            format!("{} directories known", fanotify.handles),
+            format!("{} records read", fanotify.records),
+            format!("{} of others", fanotify.foreign),
+            format!("{} of unknown directories", fanotify.stale),
+        ];
+        let _ = writeln!(shown, "  {}", marked.join(", "));
+    }
     let _ = writeln!(shown, "  {}", happened.join(", "));
+    for known in &figures.providers {
+        provider(known, paint, shown);
+    }
+    let told = figures.providers.len() as u64;
+    let left_out = u64::from(figures.all_providers).saturating_sub(told);
+    if left_out > 0 {
+        let _ = writeln!(shown, "  {}", count(left_out, "more provider"));
+    }
+}
+
+fn provider(known: &ProviderFigures, paint: Paint, shown: &mut String) {
+    let mut told = vec![match known.pid {
+        Some(pid) => format!("pid {pid}"),
+        None => paint.red("not running"),
+    }];
+    if known.pid.is_some() && !known.ready {
+        told.push("not ready yet".into());
+    }
+    told.push(count(known.members, "path"));
+    told.push(count(known.lines.into(), "line"));
+    told.push(count(known.restarts, "restart"));
+    let name = visible(&known.name);
+    let _ = writeln!(shown, "  provider {name}: {}", told.join(", "));
+    if let Some(reason) = &known.reason {
+        let _ = writeln!(shown, "    {}", visible(reason));
+    }
 }
 
 fn lines(told: &Told, paint: Paint, shown: &mut String) {

@@ -10,7 +10,7 @@ use super::scratch::read_bounded;
 use crate::config::Config;
 use crate::schedule::simulate::{Course, Model, parse_changes, simulate};
 use crate::table::{self, Context, Line};
-use crate::worker::usual_shell;
+use crate::worker::{about_provider, usual_shell};
 
 /// A recording is no larger, in bytes.
 const MAX_EVENTS: usize = 64 * 1024 * 1024;
@@ -41,7 +41,11 @@ pub fn explain(
     let checked = check::check(text, context);
     let (table, diagnostics) = table::parse(text, context);
     let text = match events {
-        None => table::explain(&table, &diagnostics, usual_shell(context.system)),
+        None => {
+            let provider = |name: &str| about_provider(&config.provider_dir, name);
+            let shell = usual_shell(context.system);
+            table::explain(&table, &diagnostics, shell, &provider)
+        }
         Some(source) => {
             let what = check::name(source);
             let bytes = check::open(source)

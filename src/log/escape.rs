@@ -31,7 +31,7 @@ fn escape(text: &str, out: &mut impl Write) -> fmt::Result {
 
 /// Control characters, and those that end a line or turn its direction in some
 /// viewers (Unicode line and paragraph separators, bidirectional controls).
-fn is_dangerous(c: char) -> bool {
+pub(crate) fn is_dangerous(c: char) -> bool {
     (c.is_control() && c != '\t')
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -13,13 +13,13 @@ use super::{LogSettings, Message, escape};
 use crate::sys::memory;
 
 const SOCKET: &str = "/run/systemd/journal/socket";
-const FACILITY: &str = "9"; // LOG_CRON
 const MAX_MESSAGE: usize = 64 << 10;
 /// journald drops fields whose names are longer.
 const MAX_NAME: usize = 64;
 
 pub(super) struct Journal {
     ident: String,
+    facility: u8,
     socket: Socket,
 }
 
@@ -28,7 +28,8 @@ impl Journal {
         let path = settings.socket.clone().unwrap_or_else(|| SOCKET.into());
         Self {
             ident: settings.ident.clone(),
-            socket: Socket::new(path),
+            facility: settings.facility,
+            socket: Socket::new(path, settings.patient),
         }
     }
 }
@@ -37,7 +38,7 @@ impl Sink for Journal {
     fn format(&self, message: &Message) -> Vec<u8> {
         let mut packet = Vec::with_capacity(message.text.len() + 256);
         add(&mut packet, "PRIORITY", &message.severity().to_string());
-        add(&mut packet, "SYSLOG_FACILITY", FACILITY);
+        add(&mut packet, "SYSLOG_FACILITY", &self.facility.to_string());
         add(&mut packet, "SYSLOG_IDENTIFIER", &self.ident);
         add(&mut packet, "SYSLOG_PID", &std::process::id().to_string());
         add(
@@ -71,7 +72,7 @@ fn send(socket: &UnixDatagram, packet: &[u8]) -> io::Result<usize> {
             let file = memory::sealed(packet).map_err(|_| error)?;
             let descriptors = [file.as_raw_fd()];
             let rights = [ControlMessage::ScmRights(&descriptors)];
-            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+            let flags = MsgFlags::MSG_NOSIGNAL; // it waits as `send` would
             let nothing = [IoSlice::new(&[])];
             Ok(sendmsg::<()>(
                 socket.as_raw_fd(),

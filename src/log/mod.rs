@@ -8,10 +8,12 @@
 //! ```text
 //!  escape   text that cannot forge a line      outbox   waiting and counting
 //!  syslog   /dev/log, RFC 3164                 journal  native fields
-//!  console  standard error, plain or JSON
+//!  console  standard error, plain or JSON  direct  one sink, for a program that
+//!                                                  logs other programs' events
 //! ```
 
 mod console;
+mod direct;
 mod escape;
 mod journal;
 mod outbox;
@@ -25,7 +27,10 @@ use std::time::Duration;
 use ::log::kv::{self, Key, Value, VisitSource};
 use ::log::{Level, LevelFilter, Log, Metadata, Record};
 
+pub(crate) use self::direct::Direct;
 pub use self::escape::Escaped;
+pub(crate) use self::escape::is_dangerous;
+pub(crate) use self::outbox::Sent;
 use self::outbox::{Outbox, Sink};
 
 /// `log =` of incron.conf.
@@ -67,6 +72,10 @@ pub struct LogSettings {
     pub ident: String,
     /// Another socket than /dev/log or /run/systemd/journal/socket.
     pub socket: Option<PathBuf>,
+    /// As syslog.h numbers it (`LOG_CRON` is 9).
+    pub facility: u8,
+    /// Wait while the queue of the log is full, rather than go on without.
+    pub patient: bool,
 }
 
 impl LogSettings {
@@ -78,6 +87,8 @@ impl LogSettings {
             level: LevelFilter::Info,
             ident,
             socket: None,
+            facility: 9,
+            patient: false,
         }
     }
 }
@@ -164,6 +175,8 @@ impl Log for Logger {
 #[derive(Debug)]
 struct Message {
     level: Level,
+    /// Where it is not that of the level.
+    severity: Option<u8>,
     /// Not escaped yet.
     text: String,
     /// The record's key-values, in their order.
@@ -177,6 +190,7 @@ impl Message {
         let _ = record.key_values().visit(&mut fields);
         Self {
             level: record.level(),
+            severity: None,
             text: record.args().to_string(),
             fields: fields.0,
         }
@@ -186,6 +200,7 @@ impl Message {
     fn own(level: Level, text: String) -> Self {
         Self {
             level,
+            severity: None,
             text,
             fields: Vec::new(),
         }
@@ -193,6 +208,9 @@ impl Message {
 
     /// Severity as syslog(3) and journald number it.
     fn severity(&self) -> u8 {
+        if let Some(severity) = self.severity {
+            return severity;
+        }
         match self.level {
             Level::Error => 3,
             Level::Warn => 4,

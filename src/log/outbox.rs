@@ -16,7 +16,7 @@ const MAX_BYTES: usize = 1 << 20;
 
 /// How sending went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sent {
+pub(crate) enum Sent {
     /// It is written.
     Done,
     /// Not now; nothing of it was written.

@@ -11,14 +11,13 @@ use super::outbox::{Sent, Sink};
 use super::{LogSettings, Message, escape};
 
 const SOCKET: &str = "/dev/log";
-/// `LOG_CRON` of syslog.h.
-const FACILITY: u8 = 9;
 /// rsyslog 8 by default cuts a message at 8096 bytes, silently.
 const MAX_PACKET: usize = 8000;
 
 /// A connection to syslogd, made anew when it has been restarted.
 pub(super) struct Syslog {
     ident: String,
+    facility: u8,
     socket: Socket,
 }
 
@@ -27,14 +26,15 @@ impl Syslog {
         let path = settings.socket.clone().unwrap_or_else(|| SOCKET.into());
         Self {
             ident: settings.ident.clone(),
-            socket: Socket::new(path),
+            facility: settings.facility,
+            socket: Socket::new(path, settings.patient),
         }
     }
 }
 
 impl Sink for Syslog {
     fn format(&self, message: &Message) -> Vec<u8> {
-        let priority = FACILITY << 3 | message.severity();
+        let priority = self.facility << 3 | message.severity();
         let time = Zoned::now().strftime("%b %e %H:%M:%S").to_string();
         let mut packet = format!(
             "<{priority}>{time} {}[{}]: ",
@@ -58,13 +58,16 @@ impl Sink for Syslog {
 /// A datagram socket by its path, whose listener may go and come back.
 pub(super) struct Socket {
     path: PathBuf,
+    patient: bool,
     connection: Option<UnixDatagram>,
 }
 
 impl Socket {
-    pub(super) fn new(path: PathBuf) -> Self {
+    /// `patient`: sending waits while the listener's queue is full.
+    pub(super) fn new(path: PathBuf, patient: bool) -> Self {
         Self {
             path,
+            patient,
             connection: None,
         }
     }
@@ -82,13 +85,13 @@ impl Socket {
             }
         }
         let connection = connect(&self.path)?;
+        connection.set_nonblocking(!self.patient)?;
         send(self.connection.insert(connection))
     }
 }
 
 fn connect(path: &Path) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?; // close-on-exec
-    socket.set_nonblocking(true)?;
     socket.connect(path)?;
     Ok(socket)
 }

@@ -26,7 +26,7 @@ const LINE_COST: u64 = 64;
 
 /// Where the lines go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Keep {
+pub(crate) enum Keep {
     /// Each line is a [`Report::Output`].
     Lines,
     /// Gathered for a mail.
@@ -35,7 +35,7 @@ pub(super) enum Keep {
 
 /// The output of one run.
 #[derive(Debug)]
-pub(super) struct Capture {
+pub(crate) struct Capture {
     keep: Keep,
     /// A line that has not ended yet.
     partial: Vec<u8>,
@@ -49,7 +49,7 @@ pub(super) struct Capture {
 }
 
 impl Capture {
-    pub(super) fn new(keep: Keep, now: Moment) -> Self {
+    pub(crate) fn new(keep: Keep, now: Moment) -> Self {
         Self {
             keep,
             partial: Vec::new(),
@@ -64,7 +64,7 @@ impl Capture {
     }
 
     /// Takes what was just read.
-    pub(super) fn take(&mut self, run: RunId, bytes: &[u8], now: Moment, out: &mut Vec<Report>) {
+    pub(crate) fn take(&mut self, run: RunId, bytes: &[u8], now: Moment, out: &mut Vec<Report>) {
         self.keep_tail(bytes);
         match self.keep {
             Keep::Mail => self.gather(bytes),
@@ -81,7 +81,7 @@ impl Capture {
     }
 
     /// The output is complete, or the run is over: an unfinished line counts as one.
-    pub(super) fn flush(&mut self, run: RunId, out: &mut Vec<Report>) {
+    pub(crate) fn flush(&mut self, run: RunId, out: &mut Vec<Report>) {
         if !self.partial.is_empty() {
             let line = std::mem::take(&mut self.partial);
             self.line(run, line, out);

@@ -90,7 +90,7 @@ pub enum StartError {
 
 impl StartError {
     /// Names what failed for `job`.
-    pub(super) fn new(failure: Failure, job: &Job) -> Self {
+    pub(crate) fn new(failure: Failure, job: &Job) -> Self {
         let errno = Errno::from_raw(failure.errno);
         let program = job.argv.first().cloned().unwrap_or_default();
         match failure.step {

@@ -14,8 +14,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, fcntl, openat, readlinkat};
-use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl, openat, readlinkat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 
 /// Links followed on the way, as many as the kernel follows.
 const MAX_LINKS: u32 = 40;
@@ -49,17 +49,19 @@ pub(super) fn open_append(path: &Path, umask: u32) -> Result<OwnedFd, Refusal> {
 fn open_file<F: AsFd>(directory: F, name: &OsStr, mode: u32) -> Result<OwnedFd, Refusal> {
     let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC;
     let guards = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    openat(
-        directory,
-        name,
-        flags | guards,
-        Mode::from_bits_truncate(mode),
-    )
-    .map_err(|errno| match errno {
+    let mode = Mode::from_bits_truncate(mode);
+    openat(&directory, name, flags | guards, mode).map_err(|errno| match errno {
         Errno::ELOOP => (errno, "it is a symbolic link".into()),
+        // Another's link in a sticky directory (fs.protected_symlinks, proc_sys_fs(5)).
+        Errno::EACCES if is_link(&directory, name) => (errno, "it is a symbolic link".into()),
         Errno::ENXIO => (errno, "it is not a regular file".into()),
         errno => plain(errno),
     })
+}
+
+fn is_link<F: AsFd>(directory: F, name: &OsStr) -> bool {
+    let stat = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+    stat.is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFLNK)
 }
 
 /// The directory of `path` and the name in it, after a walk that trusts only root.

@@ -25,8 +25,10 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+pub(crate) use capture::{Capture, Keep};
 pub use capture::{MAX_LINE, TAIL};
 pub use error::StartError;
+pub(crate) use pipe::{Pipe, READ};
 pub use runner::Runner;
 
 use crate::schedule::RunId;

@@ -13,20 +13,20 @@ use crate::sys::memory::above_stdio;
 use crate::time::Moment;
 
 /// Bytes read from one pipe in one turn.
-pub(super) const READ: usize = 64 * 1024;
+pub(crate) const READ: usize = 64 * 1024;
 /// Bytes read from a pipe when its process has ended: the most that a pipe holds
 /// by default (fs.pipe-max-size).
 const DRAIN: usize = 1 << 20;
 
 /// A pipe's end for reading (non-blocking) and one for writing.
 #[derive(Debug)]
-pub(super) struct Pipe {
-    pub(super) read: File,
-    pub(super) write: OwnedFd,
+pub(crate) struct Pipe {
+    pub(crate) read: File,
+    pub(crate) write: OwnedFd,
 }
 
 impl Pipe {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let (read, write) = io::pipe()?; // close-on-exec
         let read = above_stdio(read.into())?;
         fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;

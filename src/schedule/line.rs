@@ -1,5 +1,7 @@
 //! One line: what it gathers, what waits, and whether one more run may start.
 
+mod runs;
+
 use std::rc::Rc;
 
 use super::counters::Counters;
@@ -9,7 +11,7 @@ use super::guard::Guard;
 use super::retry::Retries;
 use super::window::Window;
 use super::work::{Waiting, Work};
-use crate::event::Event;
+use crate::event::{Actor, Confidence, Event, LineId};
 use crate::table::{self, Busy, Options};
 use crate::time::Moment;
 
@@ -19,6 +21,7 @@ const NEVER: Moment = Moment(u64::MAX);
 /// The state of a line. The scheduler calls a method, then looks at `kill` and `notice`.
 #[derive(Debug)]
 pub(super) struct Line {
+    id: LineId,
     flow: Flow,
     settle: Settle,
     batch: Batch,
@@ -42,8 +45,9 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(options: &Options) -> Self {
+    pub(super) fn new(id: LineId, options: &Options) -> Self {
         Self {
+            id,
             flow: Flow::new(options),
             settle: Settle::default(),
             batch: Batch::default(),
@@ -126,10 +130,15 @@ impl Line {
         }
     }
 
-    /// Events during a run count as its own, unless their actor is known: then whoever
-    /// knows the run's processes has decided.
+    /// Events of its own commands and of all that they start, where the actor is
+    /// known as it was; else events during a run.
     fn loops(&self, event: &Event) -> bool {
-        self.flow.no_loop && self.live > 0 && event.actor.is_none()
+        let known = |actor: &&Rc<Actor>| actor.confidence == Confidence::Exact;
+        self.flow.no_loop
+            && match event.actor.as_ref().filter(known) {
+                Some(actor) => actor.line == Some(self.id),
+                None => self.live > 0,
+            }
     }
 
     /// Its path was quiet `at` that moment; `first` is when its first event came.
@@ -239,76 +248,6 @@ impl Line {
             self.hold(now);
         }
         free
-    }
-
-    /// The work to start now; only after `ready`.
-    pub(super) fn take(&mut self) -> Option<Work> {
-        if let Some(work) = self.retries.pop() {
-            return Some(work);
-        }
-        if matches!(self.flow.busy, Busy::Parallel | Busy::Skip) {
-            return self.waiting.pop();
-        }
-        let (work, merged) = self.waiting.pop_all()?;
-        self.counters.merged += merged;
-        Some(work)
-    }
-
-    /// Work starts.
-    pub(super) fn started(&mut self, work: &Work, now: Moment) {
-        self.active += 1;
-        self.window.start(now);
-        self.counters.started += 1;
-        self.counters.waited += u64::from(now > work.since);
-        if work.attempt == 0 {
-            self.counters.ran += work.events.len() as u64;
-        } else {
-            self.counters.retried += 1;
-        }
-    }
-
-    /// The worker fetches work that was granted at `at`: this is when it really starts.
-    /// False if the limit has no room for it any more.
-    pub(super) fn fetched(&mut self, work: &Work, at: Moment, now: Moment) -> bool {
-        if now > at {
-            let free = self.window.is_free(now);
-            if at + self.window.limit().per > now {
-                self.window.forget(at);
-            } else if !free {
-                return false;
-            }
-            self.window.start(now);
-            self.counters.waited += u64::from(at <= work.since);
-        }
-        self.live += 1;
-        true
-    }
-
-    /// Work that started at `at` did not start after all: it is the first to start again.
-    pub(super) fn unstarted(&mut self, work: Work, at: Moment) {
-        self.active = self.active.saturating_sub(1);
-        self.window.forget(at);
-        self.counters.started -= 1;
-        self.counters.waited -= u64::from(at > work.since);
-        if work.attempt == 0 {
-            self.counters.ran -= work.events.len() as u64;
-            self.waiting.push_front(work);
-        } else {
-            self.counters.retried -= 1;
-            self.retries.push_front(work);
-        }
-    }
-
-    /// A run ended; `killed` by busy=restart.
-    pub(super) fn ended(&mut self, work: Work, success: bool, killed: bool, now: Moment) {
-        self.active = self.active.saturating_sub(1);
-        if success {
-            return;
-        }
-        self.counters.failed += 1;
-        if !killed && work.attempt < self.flow.retry {
-            self.retries.add(work, now);
-        }
     }
 
     /// When `advance` or `ready` will say something else than now.

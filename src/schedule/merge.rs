@@ -8,8 +8,20 @@ use std::rc::Rc;
 use crate::event::Event;
 use crate::table::Mask;
 
-/// What makes two events "of the same path": the target without trailing slashes.
-pub(super) fn key(event: &Event) -> OsString {
+/// What makes two events "of the same path": the target without trailing slashes, and
+/// the labels. Every container has an /etc/passwd, and labels say whose it is.
+pub(crate) fn key(event: &Event) -> OsString {
+    let mut path = path(event);
+    for (name, value) in event.labels.iter().flat_map(|labels| labels.iter()) {
+        // No path holds a NUL, so what follows one is no part of it.
+        for part in ["\0", name, "\0", value] {
+            path.push(part);
+        }
+    }
+    path
+}
+
+fn path(event: &Event) -> OsString {
     let target = event.target();
     let keep = target
         .as_bytes()

@@ -57,6 +57,7 @@ mod window;
 mod work;
 
 pub use counters::Counters;
+pub(crate) use merge::key;
 pub use scheduler::Scheduler;
 
 use std::rc::Rc;

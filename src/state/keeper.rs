@@ -368,7 +368,7 @@ fn wall_clock() -> Stamp {
 
 /// A change in the tick of the look: another one would not show.
 fn is_fresh(entry: &Entry, at: Stamp) -> bool {
-    entry.changed >= at && entry.changed.0 < at.0.saturating_add(FUTURE)
+    entry.changed.latest() >= at && entry.changed.0 < at.0.saturating_add(FUTURE)
 }
 
 fn open(path: &Path) -> Option<Store> {

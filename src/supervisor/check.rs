@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::control::MAX_TABLE;
 use crate::exit::Exit;
 use crate::table::{self, Context, Severity};
-use crate::worker::usual_shell;
+use crate::worker::{about_provider, find_provider, usual_shell};
 
 /// What was found so far.
 struct Findings<'a> {
@@ -198,11 +198,28 @@ impl<'a> Findings<'a> {
             self.colour,
         );
         if explained {
-            let text = table::explain(&table, &diagnostics, usual_shell(system));
+            let provider = |name: &str| about_provider(&self.config.provider_dir, name);
+            let text = table::explain(&table, &diagnostics, usual_shell(system), &provider);
             let origin = table::visible(context.origin.as_bytes());
             say(&format!("{origin}\n{text}\n"));
         }
         say(&shown);
+        self.providers(&table, &context.origin);
+    }
+
+    /// Warns of lines that wait for a provider.
+    fn providers(&mut self, table: &table::Table, origin: &str) {
+        let own = nix::unistd::geteuid().as_raw();
+        for line in &table.lines {
+            let Some((name, _)) = line.path.provider() else {
+                continue;
+            };
+            if let Err(why) = find_provider(&self.config.provider_dir, name, own) {
+                self.warnings += 1;
+                let (number, why) = (line.number, table::visible(why.to_string().as_bytes()));
+                say(&format!("warning: {origin}:{number}: {why}\n\n"));
+            }
+        }
     }
 
     fn error(&mut self, path: &Path, why: &str) {

@@ -13,9 +13,11 @@ use super::reconcile::Key;
 use super::worker::{Worker, label};
 use crate::exit::Exit;
 use crate::time::Moment;
+use crate::worker::KILLING;
 
-/// What a worker gets beyond the grace of its commands to save and end.
-const STOP_MARGIN: Duration = Duration::from_secs(5);
+/// What a worker gets beyond the grace of its commands to end those that are left,
+/// to save and to end: killed before, it would lose what waits.
+const STOP_MARGIN: Duration = Duration::from_secs(3 + KILLING.as_secs());
 /// Turns of reading after a worker's end: more than a channel can hold.
 const LAST_TURNS: usize = 64;
 

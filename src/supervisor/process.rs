@@ -314,7 +314,7 @@ impl Process {
                 })
             }
             FromWorker::Status(status) if self.outbox.figures() => {
-                self.status = Some(status);
+                self.status = Some(*status);
                 Some(Word::Figures)
             }
             FromWorker::Lines(page) if self.outbox.page(page.after) => Some(Word::Page(page)),

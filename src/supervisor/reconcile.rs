@@ -306,6 +306,7 @@ impl Daemon {
             stop_grace: self.config.stop_grace.as_secs(),
             stop_kill: self.config.stop_kill,
             mailer: self.config.mailer.clone(),
+            provider_dir: self.config.provider_dir.clone(),
             state: state::file(&self.config.state_dir, owner),
             log: logging::choice(&self.config),
         }

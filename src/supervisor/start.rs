@@ -103,6 +103,7 @@ fn run(table: &Path, json: bool, config: &Config) -> ExitCode {
         json,
         dialect: config.dialect,
         max_jobs: config.max_jobs,
+        provider_dir: config.provider_dir.clone(),
     };
     crate::worker::foreground(table, options)
 }

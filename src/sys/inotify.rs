@@ -7,6 +7,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+pub use super::clock::{file_clock, fine_stamps, keeps_fine_stamps, last_tick};
+
 /// `IN_MASK_ADD`: the bits are added to those of an existing watch.
 pub const MASK_ADD: u32 = libc::IN_MASK_ADD;
 
@@ -94,6 +96,20 @@ pub struct Stamp(pub i64);
 impl Stamp {
     /// Later than any.
     pub const NEVER: Stamp = Stamp(i64::MAX);
+
+    /// The latest time that it may stand for: some file systems keep whole seconds
+    /// only (ext4 with inodes of 128 bytes), or two (FAT).
+    pub fn latest(self) -> Stamp {
+        match self.0 % 1_000_000_000 {
+            0 => Stamp(self.0.saturating_add(1_999_999_999)),
+            _ => self,
+        }
+    }
+
+    /// From seconds and nanoseconds.
+    pub fn new(seconds: i64, nanos: i64) -> Stamp {
+        Stamp(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+    }
 }
 
 /// What tells an inode from every other: device, number, birth where it is kept.
@@ -109,6 +125,8 @@ pub struct Stat {
     pub mode: u32,
     /// User and group.
     pub owner: (u32, u32),
+    /// What a device node stands for.
+    pub node: (u32, u32),
     pub size: u64,
     pub changed: Stamp,
     pub modified: Stamp,
@@ -154,44 +172,20 @@ pub fn stat(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Stat> {
     }
     // SAFETY: zeroed plain integers are valid, and the kernel filled them in.
     let s = unsafe { out.assume_init() };
-    let stamp = |t: libc::statx_timestamp| Stamp(nanos(t.tv_sec, t.tv_nsec.into()));
+    let stamp = |t: libc::statx_timestamp| Stamp::new(t.tv_sec, t.tv_nsec.into());
     Ok(Stat {
         device: (s.stx_dev_major, s.stx_dev_minor),
         inode: s.stx_ino,
         links: s.stx_nlink,
         mode: s.stx_mode.into(),
         owner: (s.stx_uid, s.stx_gid),
+        node: (s.stx_rdev_major, s.stx_rdev_minor),
         size: s.stx_size,
         changed: stamp(s.stx_ctime),
         modified: stamp(s.stx_mtime),
         born: (s.stx_mask & libc::STATX_BTIME != 0).then(|| stamp(s.stx_btime)),
         mount_root: s.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0,
     })
-}
-
-/// The clock that stamps files: never later than the stamp of a change that
-/// follows this call, because both advance with the kernel's tick.
-pub fn file_clock() -> Stamp {
-    let mut t = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: writes one timespec through a pointer to one.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &mut t) };
-    Stamp(nanos(t.tv_sec, t.tv_nsec))
-}
-
-/// True where a write after a look at a file's times gives it other times, however
-/// soon it comes: multigrain timestamps, Linux 6.13 on ext4, xfs, btrfs and tmpfs.
-pub fn fine_stamps() -> bool {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    let mut next = || numbers.next().and_then(|n| n.parse::<u32>().ok());
-    (next(), next()) >= (Some(6), Some(13))
-}
-
-fn nanos(seconds: i64, nanos: i64) -> i64 {
-    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
 /// Whether anybody has `file` open for writing: a read lease is refused then

@@ -52,9 +52,13 @@ pub struct Program<'a> {
     pub env: [&'a [(OsString, OsString)]; 2],
     /// Descriptor 0 of the program.
     pub stdin: BorrowedFd<'a>,
-    /// Descriptors 1 and 2 of the program.
+    /// Descriptor 1 of the program.
     pub output: BorrowedFd<'a>,
-    /// A file to append to instead of `output`, opened as the program's own user.
+    /// Descriptor 2 of the program.
+    pub errors: BorrowedFd<'a>,
+    /// It gets SIGTERM when the thread that started it ends, be it by SIGKILL.
+    pub with_us: bool,
+    /// A file to append to instead of both, opened as the program's own user.
     pub append: Option<&'a Path>,
     /// Working directory, entered as the program's own user.
     pub cwd: Option<&'a Path>,
@@ -158,6 +162,8 @@ impl Spawner {
             append: append.unwrap_or(ptr::null()),
             stdin: program.stdin.as_raw_fd(),
             output: program.output.as_raw_fd(),
+            errors: program.errors.as_raw_fd(),
+            with_us: program.with_us,
             umask: program.umask,
             nice: program.nice,
             ids: program.ids,

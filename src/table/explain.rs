@@ -8,11 +8,19 @@ use super::{Diagnostic, Line, Mask, Options, Severity, Table, visible};
 
 /// Explains the lines that are served. `diagnostics` are the table's: the notes on
 /// other incrons are repeated beneath their lines. `shell` is used where the table
-/// sets no SHELL.
-pub fn explain(table: &Table, diagnostics: &[Diagnostic], shell: &OsStr) -> String {
+/// sets no SHELL. `provider` says of a name where its program is, or why there is none.
+pub fn explain(
+    table: &Table,
+    diagnostics: &[Diagnostic],
+    shell: &OsStr,
+    provider: &dyn Fn(&str) -> String,
+) -> String {
     let mut text = String::new();
     for line in &table.lines {
         line_text(&mut text, line, shell);
+        if let Some((name, _)) = line.path.provider() {
+            item(&mut text, "provider", &visible(provider(name).as_bytes()));
+        }
         let first = diagnostics.partition_point(|d| d.line < line.number);
         let own = diagnostics
             .iter()
@@ -55,10 +63,19 @@ fn item(text: &mut String, name: &str, value: &str) {
 fn watched(line: &Line) -> String {
     let o = &line.options;
     let path = visible(line.path.written.as_bytes());
-    let mut text = if line.path.pattern {
-        format!("every path like {path}")
-    } else {
-        path
+    let mut text = match (line.path.provider(), line.path.pattern) {
+        (Some((name, b"")), _) => format!("every path that provider {name} names"),
+        (Some((name, rest)), pattern) => {
+            let like = if pattern {
+                "every path like"
+            } else {
+                "the path"
+            };
+            let rest = visible(rest);
+            format!("in every path that provider {name} names, {like} {rest}")
+        }
+        (None, true) => format!("every path like {path}"),
+        (None, false) => path,
     };
     text.push_str(&depth(line.mask, o));
     let globs = |globs: &[String]| visible(globs.join(" ").as_bytes());
@@ -73,7 +90,33 @@ fn watched(line: &Line) -> String {
         Some(super::Kind::Dir) => text.push_str("; only what happens to directories"),
         None => {}
     }
+    who(&mut text, " done by", &o.by);
+    who(&mut text, " done with", &o.exe);
     text
+}
+
+/// `; only done by a b; not done by c`
+fn who(text: &mut String, what: &str, words: &[String]) {
+    let not = |word: &&String| word.starts_with('!');
+    let only: Vec<&str> = words
+        .iter()
+        .filter(|w| !not(w))
+        .map(String::as_str)
+        .collect();
+    let never: Vec<&str> = words
+        .iter()
+        .filter(not)
+        .filter_map(|w| w.get(1..))
+        .collect();
+    for (word, list) in [("only", only), ("not", never)] {
+        if !list.is_empty() {
+            let _ = write!(
+                text,
+                "; {word}{what} {}",
+                visible(list.join(" ").as_bytes())
+            );
+        }
+    }
 }
 
 fn depth(mask: Mask, o: &Options) -> String {

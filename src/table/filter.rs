@@ -14,6 +14,27 @@ pub struct Filter {
     kind: Option<Kind>,
 }
 
+/// A path below the watched path (no leading slash), and what is asked of it again
+/// and again.
+#[derive(Clone, Copy, Debug)]
+pub struct Below<'a> {
+    path: &'a [u8],
+    /// More than a name.
+    nested: bool,
+    is_dir: bool,
+}
+
+impl<'a> Below<'a> {
+    /// `path`; empty for the watched path itself.
+    pub fn new(path: &'a [u8], is_dir: bool) -> Self {
+        Self {
+            path,
+            nested: path.contains(&b'/'),
+            is_dir,
+        }
+    }
+}
+
 /// One brace-free glob of `include=` or `exclude=`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Rule {
@@ -47,24 +68,30 @@ impl Filter {
     /// True where the line wants an event of `relative`, the path below the watched
     /// path (no leading slash). The watched path itself (empty) is always wanted,
     /// unless `type=` says otherwise.
-    #[inline]
     pub fn wants(&self, relative: &[u8], is_dir: bool) -> bool {
+        self.wants_below(Below::new(relative, is_dir))
+    }
+
+    /// [`wants`](Self::wants), for many filters and one path.
+    #[inline]
+    pub fn wants_below(&self, below: Below<'_>) -> bool {
         match self.kind {
-            Some(Kind::File) if is_dir => return false,
-            Some(Kind::Dir) if !is_dir => return false,
+            Some(Kind::File) if below.is_dir => return false,
+            Some(Kind::Dir) if !below.is_dir => return false,
             _ => {}
         }
-        if relative.is_empty() {
+        if below.path.is_empty() {
             return true;
         }
-        (self.include.is_empty() || self.include.iter().any(|r| r.hits(relative, is_dir)))
-            && !self.exclude.iter().any(|r| r.hits(relative, is_dir))
+        (self.include.is_empty() || self.include.iter().any(|r| r.hits(below)))
+            && !self.exclude.iter().any(|r| r.hits(below))
     }
 
     /// True where the directory `relative` and all below it are excluded, so that it
     /// need not be entered. An include never prunes.
     pub fn prunes(&self, relative: &[u8]) -> bool {
-        !relative.is_empty() && self.exclude.iter().any(|r| r.hits(relative, true))
+        let below = Below::new(relative, true);
+        !relative.is_empty() && self.exclude.iter().any(|r| r.hits(below))
     }
 
     /// True without any rule: every path is wanted.
@@ -108,10 +135,11 @@ fn rule(glob: &[u8]) -> Option<Rule> {
 impl Rule {
     /// True where the path, or a directory on the way to it, matches.
     #[inline]
-    fn hits(&self, relative: &[u8], is_dir: bool) -> bool {
+    fn hits(&self, below: Below<'_>) -> bool {
+        let relative = below.path;
         match self {
             Rule::Name(glob) => {
-                if !relative.contains(&b'/') {
+                if !below.nested {
                     return glob.matches(relative);
                 }
                 relative
@@ -137,9 +165,12 @@ impl Rule {
                     }
                 }
             }
-            Rule::Directory(rule) if is_dir => rule.hits(relative, true),
+            Rule::Directory(rule) if below.is_dir => rule.hits(below),
             Rule::Directory(rule) => match relative.iter().rposition(|b| *b == b'/') {
-                Some(slash) => rule.hits(relative.get(..slash).unwrap_or_default(), true),
+                Some(slash) => {
+                    let directory = relative.get(..slash).unwrap_or_default();
+                    rule.hits(Below::new(directory, true))
+                }
                 None => false,
             },
         }

@@ -4,7 +4,6 @@
 
 use super::diagnostics::{Reporter, Span, quoted};
 use super::option_words::{self, OptionWords};
-use super::unsupported::{self, Feature};
 use super::{Context, Dialect, Mask, Options, mask};
 
 /// After this many errors in one field the rest of it is not looked at.
@@ -33,6 +32,8 @@ pub(super) fn parse(
 ) -> (Mask, Options) {
     let mut mask = Mask(0);
     let mut options = OptionWords::new(context.system, dialect);
+    // `by=alice,!bob`: no mask begins with `!`, so this can mean one thing only.
+    let mut list: Option<&[u8]> = None;
     for (offset, word) in words(field) {
         if report.errors() >= MAX_ERRORS {
             break;
@@ -45,12 +46,15 @@ pub(super) fn parse(
             report.warning(span, "an empty word between commas", "take the comma out");
         } else if let Some(at) = word.iter().position(|b| *b == b'=') {
             let (name, value) = (word.get(..at), word.get(at + 1..));
+            list = name.filter(|name| matches!(*name, b"by" | b"exe"));
             options.set(
                 name.unwrap_or_default(),
                 value.unwrap_or_default(),
                 span,
                 report,
             );
+        } else if word.starts_with(b"!") && list.is_some() {
+            options.set(list.unwrap_or_default(), word, span, report);
         } else if word == b"IN_NO_LOOP" {
             options.no_loop(span);
         } else {
@@ -112,9 +116,8 @@ fn mask_word(word: &[u8], span: Span, report: &mut Reporter) -> Mask {
     }
     let text = std::str::from_utf8(word).unwrap_or_default();
     if let Some(mask) = Mask::from_word(text) {
-        if mask == Mask::OPEN_EXEC {
-            unsupported::refuse(Feature::OpenExec, span, report);
-        } else if !text.starts_with("IN_") || matches!(text, "IN_COMPLETE" | "IN_EXCL_UNLINK") {
+        let ours = matches!(text, "IN_COMPLETE" | "IN_EXCL_UNLINK" | "IN_OPEN_EXEC");
+        if ours || !text.starts_with("IN_") {
             report.note(
                 span,
                 format!("incron 0.5.x does not know the name `{text}`"),

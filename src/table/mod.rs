@@ -21,13 +21,14 @@ mod options_text;
 mod parse;
 mod path;
 mod pattern;
+mod provider;
 mod render;
-mod unsupported;
+mod who_filter;
 
 pub use command::{Command, Invocation};
 pub use diagnostics::{Diagnostic, Severity};
 pub use explain::explain;
-pub use filter::Filter;
+pub use filter::{Below, Filter};
 pub use glob::TooManyAlternatives;
 pub use mask::Mask;
 pub use options::*;
@@ -35,6 +36,7 @@ pub use parse::{MAX_LINE, MAX_TABLE, parse};
 pub use path::PathSpec;
 pub use pattern::Pattern;
 pub use render::{render, visible};
+pub use who_filter::{Wanted, WhoFilter};
 
 use std::ffi::OsString;
 use std::rc::Rc;
@@ -62,7 +64,8 @@ pub struct Context {
     pub name: String,
     /// The dialect of lines before the first `INCRON_DIALECT=`.
     pub dialect: Dialect,
-    /// True for tables of the system directory: `user=` and `who=` are allowed.
+    /// True for tables of the system directory: `user=`, `who=`, `by=` and `exe=`
+    /// are allowed.
     pub system: bool,
 }
 

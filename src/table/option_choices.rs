@@ -85,3 +85,30 @@ pub(super) fn output(value: &[u8]) -> Result<Output, Wrong> {
             .map_err(|_| "write `log`, `discard`, `mail` or an absolute path".into()),
     }
 }
+
+/// Users joined by `:`, `!` before those who are not meant.
+pub(super) fn users(value: &[u8]) -> Result<Vec<String>, Wrong> {
+    let one = |word: &[u8]| {
+        let (mark, name) = match word.strip_prefix(b"!") {
+            Some(name) => ("!", name),
+            None => ("", word),
+        };
+        let name = values::account(name)
+            .map_err(|_| "write names or numbers of accounts: `alice:bob`, `!root`".to_string())?;
+        Ok(format!("{mark}{name}"))
+    };
+    value.split(|b| *b == b':').map(one).collect()
+}
+
+/// Globs of programs joined by `:`, `!` before those that are not meant.
+pub(super) fn programs(value: &[u8]) -> Result<Vec<String>, Wrong> {
+    let globs = values::globs(value)?;
+    let is_right = |glob: &String| {
+        let glob = glob.strip_prefix('!').unwrap_or(glob);
+        !glob.is_empty() && (glob.starts_with('/') || !glob.contains('/')) && glob != "/"
+    };
+    match globs.iter().all(is_right) {
+        true => Ok(globs),
+        false => Err("write names or whole paths: `dpkg`, `/usr/bin/*`, `!/usr/bin/dpkg`".into()),
+    }
+}

@@ -5,11 +5,10 @@ use std::time::Duration;
 use super::diagnostics::{Reporter, Span, quoted};
 use super::option_choices as choices;
 use super::option_values::{self as values, Wrong};
-use super::unsupported::{self, Feature};
-use super::{Busy, Dialect, Filter, Options, Source, Stdin};
+use super::{Busy, Dialect, Filter, Options, Source, Stdin, WhoFilter};
 
 /// Every option, as documented in incrontab(5).
-pub(super) const NAMES: [&str; 30] = [
+pub(super) const NAMES: [&str; 32] = [
     "recursive",
     "depth",
     "dotdirs",
@@ -19,6 +18,8 @@ pub(super) const NAMES: [&str; 30] = [
     "source",
     "poll",
     "who",
+    "by",
+    "exe",
     "settle",
     "max-wait",
     "batch",
@@ -84,7 +85,7 @@ impl OptionWords {
             report.error(span, format!("unknown option {}", quoted(name)), help);
             return;
         };
-        if self.has(name) && !matches!(name, "include" | "exclude") {
+        if self.has(name) && !matches!(name, "include" | "exclude" | "by" | "exe") {
             report.error(
                 span,
                 format!("`{name}=` is given twice"),
@@ -93,13 +94,14 @@ impl OptionWords {
             return;
         }
         self.seen.push((name, span));
-        if !self.system && matches!(name, "user" | "group")
-            || name == "who" && value == b"true" && !self.system
-        {
+        if !self.system && (matches!(name, "user" | "group") || tells_who(name, value)) {
             report.error(
                 span,
                 format!("`{name}=` is for tables of the system directory"),
-                "a user's table always runs as that user: take it out",
+                match name {
+                    "user" | "group" => "a user's table always runs as that user: take it out",
+                    _ => "the kernel tells only root whose process it was: take it out",
+                },
             );
         } else if let Err(help) = self.apply(name, value) {
             report.error(
@@ -124,6 +126,8 @@ impl OptionWords {
             "source" => o.source = values::choice(value, &choices::SOURCES)?,
             "poll" => o.poll = Some(choices::poll(value)?),
             "who" => o.who = values::boolean(value)?,
+            "by" => o.by.extend(choices::users(value)?),
+            "exe" => o.exe.extend(choices::programs(value)?),
             "settle" => o.settle = values::time(value)?,
             "max-wait" => o.max_wait = Some(values::positive(value)?),
             "batch" => o.batch = Some(choices::batch(value)?),
@@ -187,9 +191,9 @@ impl OptionWords {
 
     /// The finished options; what contradicts what is reported.
     pub fn finish(mut self, field: Span, report: &mut Reporter) -> Options {
-        self.check_unsupported(report);
         self.check_loop(report);
         self.check_sources(report);
+        self.check_who(report);
         self.check_pairs(report);
         if self.has("poll") {
             self.options.source = Source::Poll;
@@ -199,6 +203,10 @@ impl OptionWords {
         if (self.options.batch.is_some() || self.options.stream) && !self.has("stdin") {
             self.options.stdin = Stdin::Json;
         }
+        if let Err(e) = WhoFilter::new(&self.options) {
+            let span = self.span("exe").unwrap_or(field);
+            report.error(span, e.to_string(), "write fewer alternatives, or a `*`");
+        }
         if let Err(e) = Filter::new(&self.options) {
             let span = self
                 .span("include")
@@ -207,22 +215,6 @@ impl OptionWords {
             report.error(span, e.to_string(), "write fewer alternatives, or a `*`");
         }
         self.options
-    }
-
-    fn check_unsupported(&self, report: &mut Reporter) {
-        let used = [
-            (self.options.who, "who", Feature::Who),
-            (
-                self.options.source == Source::Fanotify,
-                "source",
-                Feature::Fanotify,
-            ),
-        ];
-        for (is_used, name, feature) in used {
-            if let Some(span) = self.span(name).filter(|_| is_used) {
-                unsupported::refuse(feature, span, report);
-            }
-        }
     }
 
     fn check_loop(&mut self, report: &mut Reporter) {
@@ -241,6 +233,37 @@ impl OptionWords {
             );
         }
         self.options.no_loop = true;
+    }
+
+    /// Who did it is known of what fanotify tells, and of nothing else.
+    fn check_who(&mut self, report: &mut Reporter) {
+        let o = &self.options;
+        let asks = [
+            (o.who, "who"),
+            (!o.by.is_empty(), "by"),
+            (!o.exe.is_empty(), "exe"),
+        ];
+        let Some((_, name)) = asks.into_iter().find(|(asked, _)| *asked) else {
+            return;
+        };
+        let Some(span) = self.span(name) else { return };
+        let polled = self.has("poll") || o.source == Source::Poll;
+        if polled || o.source == Source::Inotify {
+            let source = if polled { "poll" } else { "inotify" };
+            report.error(
+                span,
+                format!("`{name}=` contradicts `source={source}`: it does not tell who did it"),
+                "take one of them out",
+            );
+        }
+        if self.has("who") && !o.who {
+            report.error(
+                span,
+                format!("`{name}=` contradicts `who=false`"),
+                "take one of them out",
+            );
+        }
+        self.options.who = true;
     }
 
     fn check_sources(&self, report: &mut Reporter) {
@@ -316,4 +339,9 @@ impl OptionWords {
             "write `stdin=json`, or take it out",
         );
     }
+}
+
+/// The option asks for more than a user's own processes.
+fn tells_who(name: &str, value: &[u8]) -> bool {
+    matches!(name, "by" | "exe") || name == "who" && value == b"true"
 }

@@ -19,6 +19,10 @@ pub struct Options {
     pub source: Source,
     pub poll: Option<Duration>,
     pub who: bool,
+    /// Users as written, `!` before those who are not meant.
+    pub by: Vec<String>,
+    /// Globs of programs, likewise.
+    pub exe: Vec<String>,
     pub settle: Duration,
     /// None: ten times `settle`.
     pub max_wait: Option<Duration>,
@@ -146,6 +150,8 @@ impl Default for Options {
             source: Source::Auto,
             poll: None,
             who: false,
+            by: Vec::new(),
+            exe: Vec::new(),
             settle: Duration::ZERO,
             max_wait: None,
             batch: None,

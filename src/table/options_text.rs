@@ -36,7 +36,12 @@ impl Options {
         };
         words.some("source", source.as_ref(), |s| (*s).into());
         words.some("poll", self.poll.as_ref(), |d| time(*d));
-        words.say("who", self.who, || "true".into());
+        let implied = !self.by.is_empty() || !self.exe.is_empty();
+        words.say("who", self.who && !implied, || "true".into());
+        words.say("by", !self.by.is_empty(), || {
+            escape(self.by.join(":").as_bytes())
+        });
+        words.say("exe", !self.exe.is_empty(), || globs(&self.exe));
         words.say("catch-up", self.catch_up, || "true".into());
     }
 

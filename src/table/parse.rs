@@ -86,6 +86,13 @@ fn line(
         return None;
     }
     check_comma(field, text, mask_span, report);
+    if path.provider().is_some() && options.catch_up {
+        report.warning(
+            mask_span,
+            "catch-up= has no effect on the paths of a provider",
+            "only what happens while they are in its set is told; take it out",
+        );
+    }
     let command = Command::compile(text, cursor.at, &options, dialect, report);
     let command = command.filter(|_| report.errors() == 0)?;
     let parts = Parts {

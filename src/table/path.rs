@@ -7,8 +7,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use super::diagnostics::{Reporter, Span, quoted};
-use super::unsupported::{self, Feature};
-use super::{Dialect, Pattern};
+use super::{Dialect, Pattern, provider};
 
 /// PATH_MAX of <linux/limits.h> without its NUL.
 const LONGEST: usize = 4095;
@@ -16,7 +15,8 @@ const LONGEST: usize = 4095;
 /// The path field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PathSpec {
-    /// As written after unescaping: absolute, a trailing slash kept.
+    /// As written after unescaping: absolute, or `@NAME/rest` ([`PathSpec::provider`]);
+    /// a trailing slash kept.
     pub written: OsString,
     /// True when an unescaped `*`, `?`, `[` or `{` makes it a pattern; `written`
     /// is then a glob of [`Pattern`], whose literal characters are escaped by `\`.
@@ -39,6 +39,10 @@ pub(super) fn parse(
     let field = text.get(..length).unwrap_or_default();
     check_start(&bytes, field, span, report)?;
     let literal: Vec<u8> = bytes.iter().map(|(b, _)| *b).collect();
+    let from = match literal.first() {
+        Some(b'@') => provider::name_end(&literal, span, report)?,
+        _ => 0,
+    };
     if literal.len() > LONGEST {
         report.error(span, format!("the path is longer than {LONGEST} bytes"), "");
         return None;
@@ -61,7 +65,7 @@ pub(super) fn parse(
         ));
     }
     let spec = PathSpec {
-        written: OsString::from_vec(escape(&bytes)),
+        written: OsString::from_vec(escape(&bytes, from)),
         pattern: true,
     };
     if let Err(e) = Pattern::compile(&spec) {
@@ -115,13 +119,7 @@ fn unescape(text: &[u8], start: usize, report: &mut Reporter) -> Option<(Vec<Pro
 
 fn check_start(bytes: &[Protected], field: &[u8], span: Span, report: &mut Reporter) -> Option<()> {
     match bytes.first() {
-        Some((b'/', _)) => return Some(()),
-        Some((b'@', false)) => {
-            if unsupported::refuse(Feature::Provider, span, report) {
-                return None;
-            }
-            return Some(());
-        }
+        Some((b'/' | b'@', _)) => return Some(()),
         Some((b'~', _)) => report.error(
             span,
             format!("the path {} is relative", quoted(field)),
@@ -151,19 +149,22 @@ fn has_braces(bytes: &[Protected]) -> bool {
     !super::glob::expand_braces(&plain).is_ok_and(|all| all.len() == 1)
 }
 
-/// Protected bytes that mean something to a glob keep a backslash.
-fn escape(bytes: &[Protected]) -> Vec<u8> {
+/// Protected bytes that mean something to a glob keep a backslash, from `from` on.
+fn escape(bytes: &[Protected], from: usize) -> Vec<u8> {
     let mut glob = Vec::with_capacity(bytes.len());
-    for &(byte, protected) in bytes {
-        if protected
-            && matches!(
-                byte,
-                b'*' | b'?' | b'[' | b']' | b'{' | b'}' | b',' | b'\\' | b'!' | b'^' | b'-'
-            )
-        {
+    for (at, &(byte, protected)) in bytes.iter().enumerate() {
+        if protected && at >= from && is_special(byte) {
             glob.push(b'\\');
         }
         glob.push(byte);
     }
     glob
+}
+
+/// True where a backslash makes a difference to what the byte means in a glob.
+pub(super) fn is_special(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'*' | b'?' | b'[' | b']' | b'{' | b'}' | b',' | b'\\' | b'!' | b'^' | b'-'
+    )
 }

@@ -5,6 +5,7 @@
 //! went (it is met again), that it went elsewhere (`IN_MOVE_SELF` while still in
 //! limbo), or that it is gone (`IN_IGNORED`).
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::fcntl::openat;
@@ -22,6 +23,10 @@ use super::scan::{dir_flags, path_flags};
 use super::tree::{INSIDE, LEFT, LIMBO, NodeId};
 use crate::sys::inotify as sys;
 use crate::table::Mask;
+
+/// Names below mounts that are kept: a few, since few make directories in one and
+/// then hide it before we look.
+const MOST_COVERED: usize = 1024;
 
 /// Whether a directory is where an event put it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +64,9 @@ impl Inotify {
         let (plain, bounded) = (r.pattern.is_none(), r.key.depth.is_some());
         if r.keeps_names() {
             if arrived {
-                let new = self.note_name(id, raw.name);
-                self.replaced = (!new).then(|| (id, raw.name.into()));
+                if !self.note_name(id, raw.name) {
+                    self.replaced.push((id, raw.name.into()));
+                }
             } else if !raw.mask.intersects(Mask::ATTRIB) {
                 self.drop_name(id, raw.name);
             }
@@ -133,10 +139,17 @@ impl Inotify {
         if !r.descends() || self.entry(root, parent, name).is_none() {
             return Entered::Never;
         }
-        let Ok(dir) = self.open_node(parent, path_flags()) else {
-            // The parent itself is on the move; what is in the queue says where to.
-            self.dirty.push((parent, name.into(), how));
-            return Entered::Absent;
+        let dir = match self.open_node(parent, path_flags()) {
+            Ok(dir) => dir,
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                self.shut_out(parent);
+                return Entered::Absent;
+            }
+            Err(_) => {
+                // The parent itself is on the move; what is in the queue says where to.
+                self.dirty.push((parent, name.into(), how));
+                return Entered::Absent;
+            }
         };
         match openat(&dir, name, dir_flags(), Mode::empty()) {
             Ok(fd) => match self.meet(parent, name, fd.as_fd()) {
@@ -178,6 +191,7 @@ impl Inotify {
                 self.scan(id, fd, how, out);
             }
         }
+        self.returned.clear();
         let again = self.dirty.len();
         for (parent, name, how) in std::mem::take(&mut self.dirty) {
             if let Some(root) = self.tree.get(parent).map(|n| n.root) {
@@ -185,8 +199,13 @@ impl Inotify {
             }
         }
         if self.dirty.len() == again && self.kernel.queued() == 0 {
-            // Nothing more is known of them: their parents left the tree.
-            self.dirty.clear();
+            // Nothing more is known of them: their parents left the tree, or are below
+            // a mount.
+            let mut dirty = std::mem::take(&mut self.dirty);
+            dirty.retain(|(parent, ..)| self.tree.get(*parent).is_some());
+            self.covered.append(&mut dirty);
+            let old = self.covered.len().saturating_sub(MOST_COVERED);
+            self.covered.drain(..old);
         }
     }
 
@@ -212,7 +231,15 @@ impl Inotify {
 
     /// Forgets a place and all below it, and gives back watches nobody needs.
     pub(super) fn drop_subtree(&mut self, top: NodeId) {
-        for id in self.tree.subtree(top).into_iter().rev() {
+        let all = self.tree.subtree(top);
+        if let Some(node) = self.tree.get(top).filter(|n| n.parent == NodeId::NONE) {
+            let mut held: Vec<u64> = all.iter().map(|&id| self.tree.place(id)).collect();
+            held.sort_unstable();
+            if let Some(root) = self.roots.get_mut(node.root) {
+                root.held = held;
+            }
+        }
+        for id in all.into_iter().rev() {
             self.drop_place(id);
         }
     }
@@ -238,6 +265,8 @@ impl Inotify {
         }
         self.tree.remove(id);
         self.names.remove(&id.0);
+        self.unclosed.forget(wd);
+        self.shut.remove(&id);
         self.kernel.release(wd);
         if top {
             self.lose(root);
@@ -258,8 +287,10 @@ impl Inotify {
             all &= m;
         }
         if watch.guard != NO_GUARD {
-            mask |= self.guard_mask(watch.guard);
-            all &= self.guard_mask(watch.guard);
+            let enough = watch.mask & !Mask::DELETE_SELF.0;
+            let guards = self.guard_mask(watch.guard, enough);
+            mask |= guards;
+            all &= guards;
         }
         mask & !excl | all
     }

@@ -30,7 +30,7 @@ pub fn due(asked: Mask, difference: &Difference, is_root: bool) -> Mask {
         ..Thing::default()
     };
     if is_root {
-        return of_root(asked, what, entry.is_dir());
+        return of_root(asked, what, thing);
     }
     match what {
         What::Gone => found::due(
@@ -63,14 +63,17 @@ pub fn due(asked: Mask, difference: &Difference, is_root: bool) -> Mask {
 }
 
 /// Of the watched path itself: a file that a line stands on is told of as one.
-fn of_root(asked: Mask, what: What, is_dir: bool) -> Mask {
+fn of_root(asked: Mask, what: What, thing: Thing) -> Mask {
     let arrival = |bits| found::for_file(asked, bits, true, true);
     match what {
         What::Attributes => asked & Mask::ATTRIB,
         What::Gone => arrival(Mask::DELETE),
-        _ if is_dir => Mask(0),
+        _ if thing.dir => Mask(0),
         What::Moved | What::Replaced => arrival(Mask::MOVED_TO),
-        What::Made => arrival(Mask::CREATE),
+        What::Made => match found::due(asked, thing) {
+            told if told.is_empty() => arrival(Mask::CREATE),
+            told => told,
+        },
         What::Written => asked & WRITTEN,
         What::Closed => asked & (Mask::CLOSE_WRITE | Mask::COMPLETE),
         What::Nothing => Mask(0),

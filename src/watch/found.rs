@@ -71,6 +71,8 @@ pub(super) struct Thing {
     /// Its times, where they were needed.
     pub born: Stamp,
     pub changed: Stamp,
+    /// Any later change gives it another `changed`.
+    pub exact: bool,
 }
 
 impl Thing {
@@ -89,23 +91,45 @@ impl Thing {
             linked: false,
             born: stat.and_then(|s| s.born).unwrap_or_default(),
             changed: stat.map(|s| s.changed).unwrap_or_default(),
+            exact: false,
         };
         match how {
             How::Known | How::Regain(_, Part::Held) => return None,
             How::Made | How::Moved => {}
             How::Since(since) | How::Regain(since, Part::Lacked) => {
                 let s = stat?;
-                if s.changed < since && arrived != Some(true) {
+                if s.changed.latest() < since && arrived != Some(true) {
                     return None;
                 }
-                thing.made = s.born.is_some_and(|b| b >= since) || arrived == Some(true);
-                thing.written = thing.made || s.modified >= since;
+                thing.made = s.born.is_some_and(|b| b.latest() >= since) || arrived == Some(true);
+                thing.written = thing.made || s.modified.latest() >= since;
                 if thing.dir && !thing.made {
                     return None;
                 }
             }
         }
         Some(thing)
+    }
+
+    /// The same, unchanged since long ago.
+    pub fn of_old(self) -> Thing {
+        let (born, changed) = (Stamp(i64::MIN), Stamp(i64::MIN));
+        Thing {
+            born,
+            changed,
+            ..self
+        }
+    }
+
+    /// A file that was found open for writing the last time: all but its close is told.
+    pub fn closing(stat: &Stat) -> Thing {
+        Thing {
+            regular: true,
+            written: true,
+            born: stat.born.unwrap_or_default(),
+            changed: stat.changed,
+            ..Thing::default()
+        }
     }
 }
 
@@ -227,7 +251,9 @@ pub(super) fn covers(told: Mask, bit: Mask) -> bool {
 pub(super) fn left(due: Mask, told: Mask, at: Stamp, thing: Thing) -> Mask {
     let arrival = Mask::CREATE | Mask::MOVED_TO;
     let mut left = due;
-    if !told.is_empty() && thing.born <= at {
+    // That a file was written says nothing of the directory or link that took its name.
+    let of_this = thing.regular && !told.is_empty() || told.intersects(arrival);
+    if of_this && thing.born <= at {
         left = left & !arrival;
     }
     if thing.changed < at {

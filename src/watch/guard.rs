@@ -4,7 +4,7 @@
 //! removed, or a directory in which a name may come, go, or be a watched file.
 //! Foreign names end at one look into a map.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::fcntl::open;
@@ -29,15 +29,17 @@ struct Guard {
     /// Where it was when a root was looked up through it.
     path: Box<[u8]>,
     /// Roots whose way leads through it.
-    selfs: Vec<RootId>,
+    selfs: BTreeSet<RootId>,
     /// Roots that wait for a name in it, or watch a file by it.
-    names: HashMap<Box<[u8]>, Vec<RootId>>,
+    names: HashMap<Box<[u8]>, BTreeSet<RootId>>,
 }
 
 /// All guards.
 #[derive(Debug, Default)]
 pub(super) struct Guards {
     slots: Vec<Option<Guard>>,
+    /// Slots without one.
+    free: Vec<u32>,
 }
 
 impl Guards {
@@ -55,34 +57,32 @@ impl Guards {
     }
 
     /// Roots that watch a file by `name`, or wait for that name.
-    pub fn users(&self, at: u32, name: &[u8]) -> &[RootId] {
+    pub fn users(&self, at: u32, name: &[u8]) -> impl Iterator<Item = RootId> {
         let users = self.get(at).and_then(|g| g.names.get(name));
-        users.map_or(&[], |all| all)
+        users.into_iter().flatten().copied()
     }
 
     fn insert(&mut self, wd: Wd, path: &[u8]) -> u32 {
         let guard = Guard {
             wd,
             path: path.into(),
-            selfs: Vec::new(),
+            selfs: BTreeSet::new(),
             names: HashMap::new(),
         };
-        let at = self
-            .slots
-            .iter()
-            .position(Option::is_none)
-            .unwrap_or(self.slots.len());
-        if at == self.slots.len() {
+        let at = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
-        }
-        if let Some(slot) = self.slots.get_mut(at) {
+            u32::try_from(self.slots.len() - 1).unwrap_or(NO_GUARD)
+        });
+        if let Some(slot) = self.slots.get_mut(at as usize) {
             *slot = Some(guard);
         }
-        u32::try_from(at).unwrap_or(NO_GUARD)
+        at
     }
 
     fn remove(&mut self, at: u32) -> Option<Guard> {
-        self.slots.get_mut(at as usize)?.take()
+        let guard = self.slots.get_mut(at as usize)?.take()?;
+        self.free.push(at);
+        Some(guard)
     }
 }
 
@@ -105,9 +105,7 @@ impl Inotify {
             None => &mut guard.selfs,
             Some(name) => guard.names.entry(name.clone()).or_default(),
         };
-        if !users.contains(&root) {
-            users.push(root);
-        }
+        users.insert(root);
     }
 
     /// Takes `root` off a link, unless `kept` still needs the same.
@@ -122,10 +120,10 @@ impl Inotify {
             return;
         };
         match &link.name {
-            None => guard.selfs.retain(|&r| r != root),
+            None => drop(guard.selfs.remove(&root)),
             Some(name) => {
                 if let Some(users) = guard.names.get_mut(name) {
-                    users.retain(|&r| r != root);
+                    users.remove(&root);
                     if users.is_empty() {
                         guard.names.remove(name);
                     }
@@ -141,8 +139,9 @@ impl Inotify {
         }
     }
 
-    /// The union of the links that hang on a guard.
-    pub(super) fn guard_mask(&self, at: u32) -> u32 {
+    /// The union of the links that hang on a guard, or as much of it as makes `enough`:
+    /// most ask for the same, and there may be many.
+    pub(super) fn guard_mask(&self, at: u32, enough: u32) -> u32 {
         let Some(guard) = self.guards.get(at) else {
             return 0;
         };
@@ -153,6 +152,11 @@ impl Inotify {
             for link in links.iter().filter(|l| l.wd == guard.wd) {
                 mask |= link.mask;
                 all &= link.mask;
+            }
+            // Who asks for it, and who does not, is known where the kernel has been asked.
+            let known = all == 0 || enough & excl != 0;
+            if known && enough & !mask & !excl == 0 {
+                break;
             }
         }
         mask & !excl | all

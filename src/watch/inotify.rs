@@ -9,24 +9,23 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::time::SystemTime;
 
+use super::Report;
 use super::found::How;
 use super::guard::Guards;
 use super::kernel::{Kernel, Wd};
 use super::limits::Retry;
-use super::memory::{Cookies, Seen, Told};
+use super::memory::{Cookies, Seen, Told, Unclosed};
 use super::mounts::Mounts;
 use super::parse::{self, Raw};
 use super::rescan::Names;
-use super::root::{Key, Line, Root, RootId, Roots};
+use super::root::{Key, RootId, Roots};
+use super::tell::Telling;
 use super::tree::{NodeId, Tree};
-use super::{Report, Request, Source};
 use crate::event::LineId;
 use crate::sys::inotify::{self as sys, Stamp};
 use crate::table::Mask;
-use crate::time::Moment;
 
 /// Bytes of one read.
 const BUFFER: usize = 64 * 1024;
@@ -51,7 +50,12 @@ pub struct Inotify {
     pub(super) roots: Roots,
     pub(super) guards: Guards,
     pub(super) lines: HashMap<LineId, RootId>,
-    keys: HashMap<Key, RootId>,
+    pub(super) keys: HashMap<Key, RootId>,
+    pub(super) unclosed: Unclosed,
+    /// Directories that are watched and may no longer be looked into, and since when.
+    pub(super) shut: HashMap<NodeId, Stamp>,
+    /// Directories in which a file got its name, the latest first.
+    pub(super) created: Vec<Wd>,
     /// What scans have told while the kernel's word on it may still wait.
     pub(super) seen: Seen,
     pub(super) cookies: Cookies,
@@ -59,13 +63,20 @@ pub struct Inotify {
     pub(super) stale: Vec<(RootId, How)>,
     /// Directories too deep to be held open by the scan that met them.
     pub(super) deferred: Vec<(NodeId, How)>,
+    /// Trees that came back, with the directories they had.
+    pub(super) returned: HashMap<RootId, Vec<u64>>,
     /// Names to look at when their directory can be reached again.
     pub(super) dirty: Vec<(NodeId, Box<[u8]>, How)>,
+    /// Those whose directory is not reached though nothing says that it left: a file
+    /// system is mounted over it. Looked at when the mounts change.
+    pub(super) covered: Vec<(NodeId, Box<[u8]>, How)>,
     /// Names in directories whose lines ask for deletions: a rescan compares.
     pub(super) names: Names,
-    /// The name that was last taken by something else, and its directory.
-    pub(super) replaced: Option<(NodeId, Box<[u8]>)>,
+    /// The name that was last taken by something else, in each place of its directory.
+    pub(super) replaced: Vec<(NodeId, Box<[u8]>)>,
     pub(super) told: Told,
+    /// Room for what is being told, kept from event to event.
+    pub(super) telling: Telling,
     /// What had been told when the rescan began that is going on.
     pub(super) told_before: Told,
     /// The name that a watched file was last renamed to, its directory, and the
@@ -79,7 +90,7 @@ pub struct Inotify {
     /// Some root lacks watches and its lines have not been told.
     pub(super) lacking: bool,
     pub(super) retry: Retry,
-    buffer: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
     /// For getdents64, used again and again.
     pub(super) entries: Vec<u8>,
     /// Bytes read from the kernel so far, and of them dispatched.
@@ -89,11 +100,17 @@ pub struct Inotify {
     pub(super) drained: Stamp,
     /// As `drained`, before the events at hand were read.
     pub(super) before: Stamp,
+    /// No event before this time has been dropped that is not told by a rescan.
+    pub(super) safe: Stamp,
+    /// The queue may have been full, and its end has not been reached since.
+    pub(super) behind: bool,
     /// When the events at hand were read.
     pub(super) time: SystemTime,
     pub(super) figures: Figures,
-    /// A file that was looked at gets another stamp when it is written again.
-    pub(super) fine: bool,
+    /// By device: a file that was looked at gets another stamp with its next change.
+    pub(super) fine: HashMap<(u32, u32), bool>,
+    /// `told` is that of a rescan, after which nothing was read.
+    pub(super) lingers: bool,
 }
 
 impl Inotify {
@@ -109,14 +126,20 @@ impl Inotify {
             guards: Guards::default(),
             lines: HashMap::new(),
             keys: HashMap::new(),
+            unclosed: Unclosed::default(),
+            shut: HashMap::new(),
+            created: Vec::new(),
             seen: Seen::default(),
             cookies: Cookies::default(),
             stale: Vec::new(),
             deferred: Vec::new(),
+            returned: HashMap::new(),
             dirty: Vec::new(),
+            covered: Vec::new(),
             names: Names::default(),
-            replaced: None,
+            replaced: Vec::new(),
             told: Told::default(),
+            telling: Telling::default(),
             told_before: Told::default(),
             arrived: None,
             rescanning: None,
@@ -130,9 +153,12 @@ impl Inotify {
             position: 0,
             drained: sys::file_clock(),
             before: sys::file_clock(),
+            safe: sys::file_clock(),
+            behind: false,
             time: SystemTime::now(),
             figures: Figures::default(),
-            fine: sys::fine_stamps(),
+            fine: HashMap::new(),
+            lingers: false,
         })
     }
 
@@ -146,7 +172,7 @@ impl Inotify {
     }
 
     /// What one event means: first to the lines, then to the picture.
-    fn dispatch(&mut self, raw: &Raw<'_>, out: &mut Vec<Report>) {
+    pub(super) fn dispatch(&mut self, raw: &Raw<'_>, out: &mut Vec<Report>) {
         if raw.mask.intersects(Mask::Q_OVERFLOW) {
             self.overflow(out);
             return;
@@ -163,13 +189,31 @@ impl Inotify {
             self.echo_own(guard, raw);
             return;
         }
-        let late = self.late_name(first, raw);
+        self.note_created(raw);
+        let late = self.late_name(raw);
+        if late.is_none()
+            && let Some((wd, name)) = self.named_elsewhere(raw)
+        {
+            let name = &name;
+            return self.dispatch(&Raw { wd, name, ..*raw }, out);
+        }
         let raw = &Raw {
             name: late.as_deref().unwrap_or(raw.name),
             ..*raw
         };
+        if raw
+            .mask
+            .intersects(Mask::CLOSE_WRITE | Mask::MOVED_FROM | Mask::DELETE)
+        {
+            self.unclosed.take(raw.wd, raw.name);
+        }
         if raw.mask.intersects(Mask::MOVED_FROM) {
             self.remember_cookie(first, guard, raw);
+        }
+        // The second half of an exchange frees no name: what came to it is still there.
+        let log = self.told.since;
+        if self.exchanged(raw) {
+            self.told.since = None;
         }
         let mut at = first;
         while let Some(node) = self.tree.get(at) {
@@ -177,7 +221,11 @@ impl Inotify {
             self.tell_place(at, raw, out);
             at = next;
         }
+        self.told.since = log;
         if first != NodeId::NONE && parse::structural(raw) {
+            if raw.mask.intersects(Mask::CREATE | Mask::MOVED_TO) {
+                self.replaced.clear();
+            }
             for node in self.places(first) {
                 self.change(node, raw, out);
             }
@@ -212,141 +260,5 @@ impl Inotify {
                 self.resolve(root, how, out);
             }
         }
-    }
-}
-
-impl Source for Inotify {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.kernel.fd()
-    }
-
-    fn add(&mut self, request: Request, out: &mut Vec<Report>) {
-        self.time = SystemTime::now();
-        let key = Key::of(&request);
-        let line = Line {
-            id: request.line,
-            mask: request.mask,
-            spent: false,
-        };
-        if let Some(&id) = self.keys.get(&key) {
-            let Some(root) = self.roots.get_mut(id) else {
-                return;
-            };
-            let before = (root.tree_mask(), root.leaf_mask());
-            root.lines.push(line);
-            root.sum();
-            let grown = before != (root.tree_mask(), root.leaf_mask());
-            self.lines.insert(request.line, id);
-            if grown {
-                self.ask_again(id, out);
-                self.tell_lacks(out);
-            }
-            return;
-        }
-        let mut root = Root::new(key.clone());
-        root.lines.push(line);
-        root.sum();
-        let id = self.roots.insert(root);
-        self.lines.insert(request.line, id);
-        self.keys.insert(key, id);
-        self.resolve(id, How::Known, out);
-        self.refresh(out);
-        self.retry_deferred(out);
-        self.tell_lacks(out);
-    }
-
-    fn remove(&mut self, line: LineId) {
-        let Some(id) = self.lines.remove(&line) else {
-            return;
-        };
-        let Some(root) = self.roots.get_mut(id) else {
-            return;
-        };
-        root.lines.retain(|l| l.id != line);
-        root.sum();
-        if root.lines.is_empty() {
-            self.keys.retain(|_, &mut r| r != id);
-            self.drop_root(id);
-            self.retry.soon();
-        } else {
-            self.narrow_root(id);
-        }
-    }
-
-    fn read(&mut self, now: Moment, out: &mut Vec<Report>) -> io::Result<bool> {
-        self.retry.now = now;
-        let started = sys::file_clock();
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let read = nix::unistd::read(self.kernel.fd(), &mut buffer);
-        self.time = SystemTime::now();
-        let result = match read {
-            Ok(n) => {
-                let more = n + parse::LARGEST > buffer.len();
-                self.total += n as u64;
-                self.before = self.drained;
-                if !more {
-                    self.drained = started;
-                }
-                let mut rest = buffer.get(..n).unwrap_or_default();
-                if parse::overflows(rest) {
-                    // This read made room: what was lost was lost before it, so what
-                    // it brings covers whatever state a thing had then.
-                    self.told.since = Some(Stamp::NEVER);
-                } else if more || self.told.since.is_some() {
-                    self.told.since = Some(started);
-                }
-                while let Some(raw) = parse::event(rest) {
-                    self.position += raw.len as u64;
-                    self.dispatch(&raw, out);
-                    rest = rest.get(raw.len..).unwrap_or_default();
-                }
-                self.position = self.total;
-                Ok(more)
-            }
-            Err(nix::Error::EAGAIN) => {
-                self.drained = started;
-                Ok(false)
-            }
-            Err(nix::Error::EINTR) => Ok(false),
-            Err(e) => Err(e.into()),
-        };
-        self.buffer = buffer;
-        self.refresh(out);
-        self.retry_deferred(out);
-        self.tell_lacks(out);
-        if matches!(result, Ok(false)) {
-            self.forget_echoes();
-            self.told.clear();
-        }
-        self.seen.expire(self.position);
-        result
-    }
-
-    fn deadline(&self) -> Option<Moment> {
-        self.retry.at
-    }
-
-    fn tick(&mut self, now: Moment, out: &mut Vec<Report>) {
-        self.time = SystemTime::now();
-        self.retry_lacks(now, out);
-    }
-
-    fn mounts(&self) -> Option<BorrowedFd<'_>> {
-        self.mounts.fd()
-    }
-
-    fn mounts_changed(&mut self, now: Moment, out: &mut Vec<Report>) {
-        self.retry.now = now;
-        // What happened before on a file system that is gone now waits in the queue.
-        // The queue is bounded, so a writer that never stops does not hold us here.
-        for _ in 0..64 {
-            if !matches!(self.read(now, out), Ok(true)) {
-                break;
-            }
-        }
-        self.time = SystemTime::now();
-        self.mounts_moved(out);
-        self.retry_deferred(out);
-        self.tell_lacks(out);
     }
 }

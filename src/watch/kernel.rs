@@ -9,6 +9,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use super::inside::Inside;
+use super::parse;
 use super::root::NOISE;
 use super::tree::NodeId;
 use crate::sys::inotify as sys;
@@ -19,6 +21,8 @@ pub(super) type Wd = i32;
 
 /// No guard.
 pub(super) const NO_GUARD: u32 = u32::MAX;
+
+const QUEUE_LIMIT: &str = "/proc/sys/fs/inotify/max_queued_events";
 
 /// Always asked for: it costs nothing and makes every mask non-empty.
 const ALWAYS: u32 = Mask::DELETE_SELF.0;
@@ -63,13 +67,21 @@ pub(super) type PlainMap<K, V> = HashMap<K, V, BuildHasherDefault<WdHasher>>;
 pub(super) struct Kernel {
     fd: OwnedFd,
     table: PlainMap<Wd, Watch>,
+    /// Events that its queue holds.
+    room: u64,
+    inside: Inside,
 }
 
 impl Kernel {
     pub fn new() -> io::Result<Self> {
+        // The limit is taken when the instance is made. Unknown: never enough.
+        let limit = std::fs::read_to_string(QUEUE_LIMIT);
+        let room = limit.ok().and_then(|limit| limit.trim().parse().ok());
         Ok(Self {
             fd: sys::init()?,
             table: PlainMap::default(),
+            room: room.unwrap_or(0),
+            inside: Inside::new(),
         })
     }
 
@@ -126,14 +138,16 @@ impl Kernel {
 
     /// True where `target` is the inode of `wd`.
     pub fn is(&mut self, target: BorrowedFd<'_>, wd: Wd) -> bool {
-        match self.call(target, ALWAYS | sys::MASK_ADD) {
-            Ok(found) if found == wd => true,
-            Ok(other) => {
-                self.release(other);
-                false
-            }
-            Err(_) => false,
+        self.leads_to(target, wd).unwrap_or(false)
+    }
+
+    /// As `is`; an error where it may not be known (any more).
+    pub fn leads_to(&mut self, target: BorrowedFd<'_>, wd: Wd) -> io::Result<bool> {
+        let found = self.call(target, ALWAYS | sys::MASK_ADD)?;
+        if found != wd {
+            self.release(found);
         }
+        Ok(found == wd)
     }
 
     /// Asks for `mask`, where `target` still is the inode of `wd`.
@@ -185,9 +199,23 @@ impl Kernel {
         sys::queued(self.fd.as_fd()).unwrap_or(0)
     }
 
+    /// True where as many events as `bytes` may hold fill the queue.
+    pub fn fills(&self, bytes: u64) -> bool {
+        bytes / parse::SMALLEST as u64 >= self.room
+    }
+
+    /// To be called before anybody else may ask where the process is.
+    pub fn go_home(&mut self) {
+        self.inside.leave();
+    }
+
     /// By descriptor, so that what is watched is what was opened, whatever
-    /// happens to its path meanwhile.
-    fn call(&self, target: BorrowedFd<'_>, mask: u32) -> io::Result<Wd> {
+    /// happens to its path meanwhile. A directory is watched from inside: that takes
+    /// half the time of the way through /proc.
+    fn call(&mut self, target: BorrowedFd<'_>, mask: u32) -> io::Result<Wd> {
+        if self.inside.enter(target) {
+            return sys::add_watch(self.fd.as_fd(), c".", mask);
+        }
         let mut path = [0u8; 32];
         write!(&mut path[..], "/proc/self/fd/{}\0", target.as_raw_fd())?;
         let path = std::ffi::CStr::from_bytes_until_nul(&path).map_err(io::Error::other)?;

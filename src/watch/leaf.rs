@@ -47,14 +47,16 @@ impl Inotify {
             *wd == raw.wd && cookie.wrapping_add(1) == raw.cookie && **name == *raw.name
         });
         let is = |dir: OwnedFd| with_nul(raw.name, |n| sys::stat(dir.as_fd(), n)).is_ok();
-        second && self.open_guard(raw.wd).is_some_and(is)
+        second && self.open_watched(raw.wd).is_some_and(is)
     }
 
     /// Remembers when a file was written, to know whether it was again.
     pub(super) fn note_write(&mut self, root: RootId, raw: &Raw<'_>) {
         let dir = self.open_guard(raw.wd);
-        let stat = dir.and_then(|d| with_nul(raw.name, |n| sys::stat(d.as_fd(), n)).ok());
-        let exact = stat.and_then(|s| self.exact(&s));
+        let exact = dir.and_then(|dir| {
+            let stat = with_nul(raw.name, |n| sys::stat(dir.as_fd(), n)).ok()?;
+            self.exact(dir.as_fd(), &stat)
+        });
         if let Some(State::File(file)) = self.roots.get_mut(root).map(|r| &mut r.state) {
             file.modified = exact;
         }
@@ -62,7 +64,7 @@ impl Inotify {
 
     /// Our own opening of a watched file: its own watch tells of it once more.
     pub(super) fn echo_own(&mut self, at: u32, raw: &Raw<'_>) {
-        let users = self.guards.users(at, raw.name).to_vec();
+        let users: Vec<_> = self.guards.users(at, raw.name).collect();
         for root in users {
             if let Some(State::File(file)) = self.roots.get_mut(root).map(|r| &mut r.state)
                 && file.full

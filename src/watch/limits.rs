@@ -12,11 +12,9 @@ use std::time::Duration;
 use super::found::{How, Part};
 use super::inotify::Inotify;
 use super::root::RootId;
-use super::scan::path_flags;
 use super::tree::NodeId;
 use super::{Problem, Report};
 use crate::sys::inotify::{self as sys, Stamp};
-use crate::table::Mask;
 use crate::time::Moment;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -85,20 +83,7 @@ impl Inotify {
             return self.lack(root, errno, false);
         }
         log::debug!("{}: {e}", String::from_utf8_lossy(name));
-        // A change of its mode is heard by its parent.
-        let Some(wd) = self.tree.get(parent).map(|n| n.wd) else {
-            return;
-        };
-        if self
-            .kernel
-            .get(wd)
-            .is_some_and(|w| w.mask & Mask::ATTRIB.0 == 0)
-            && let Ok(fd) = self.open_node(parent, path_flags())
-        {
-            let _ = self
-                .kernel
-                .watch(std::os::fd::AsFd::as_fd(&fd), Mask::ATTRIB.0);
-        }
+        self.hear_mode(parent);
     }
 
     /// The path of a root cannot be watched.
@@ -205,20 +190,6 @@ impl Inotify {
             self.retry.later();
         } else {
             self.retry.at = None;
-        }
-    }
-
-    /// A directory that may not have been readable has changed its mode.
-    pub(super) fn mode_changed(
-        &mut self,
-        root: RootId,
-        parent: NodeId,
-        name: &[u8],
-        out: &mut Vec<Report>,
-    ) {
-        if self.tree.find(parent, name).is_none() {
-            let since = self.roots.get(root).map(|r| r.settled).unwrap_or_default();
-            self.enter(root, parent, name, How::Regain(since, Part::Lacked), out);
         }
     }
 }

@@ -16,9 +16,13 @@ use super::root::{Line, RootId};
 use super::scan::path_flags;
 use super::tell::{News, Place};
 use super::tree::{NodeId, SERVED};
+use super::words::Words;
 use crate::event::Origin;
-use crate::sys::inotify as sys;
+use crate::sys::inotify::{self as sys, Stamp, Stat};
 use crate::table::Mask;
+
+/// Looks at a file that is written again and again.
+const MOST_LOOKS: u32 = 8;
 
 impl Inotify {
     /// A scan has found `name` in the directory `node`, open as `dir`.
@@ -70,17 +74,55 @@ impl Inotify {
         if needs && stat.is_none() {
             return None; // gone again: the queue tells
         }
-        let thing = Thing::new(kind, stat.as_ref(), arrived, how)?;
+        let exact = stat.as_ref().is_some_and(|s| self.shows(dir, s, s.changed));
+        let changed = Thing::new(kind, stat.as_ref(), arrived, how);
+        let unclosed = self.unclosed.take(wd, name) && kind == libc::S_IFREG && how.again();
+        let thing = match changed.filter(|t| t.written || !unclosed) {
+            Some(thing) => thing,
+            None if unclosed => Thing::closing(stat.as_ref()?),
+            None => return None,
+        };
+        let thing = Thing { exact, ..thing };
         if !closes || !(thing.written || thing.moved) {
             return Some(thing);
         }
         if self.hears_reading(wd) {
             self.seen.expect_own(wd, name);
         }
-        Some(Thing {
-            open: is_open_for_writing(dir, name),
-            ..thing
-        })
+        let mut thing = thing;
+        for _ in 0..MOST_LOOKS {
+            thing.open = is_open_for_writing(dir, name);
+            if thing.open || !exact {
+                break;
+            }
+            // Written and closed between the two looks: as if the first came now.
+            match with_nul(name, |n| sys::stat(dir, n)) {
+                Ok(now) if now.changed != thing.changed => {
+                    thing.changed = now.changed;
+                    thing.nonempty = now.size > 0;
+                }
+                _ => break,
+            }
+        }
+        if thing.open {
+            self.unclosed.insert(wd, name);
+        }
+        Some(thing)
+    }
+
+    /// True where any change after this look at `stat`, of something in `dir`, gives it
+    /// another stamp than `stamp`.
+    pub(super) fn shows(&mut self, dir: BorrowedFd<'_>, stat: &Stat, stamp: Stamp) -> bool {
+        let clock = self.told.since.filter(|s| *s != Stamp::NEVER);
+        if stamp < clock.unwrap_or(self.drained) {
+            return true;
+        }
+        // What is mounted over a name is on another file system than `dir`.
+        !stat.mount_root
+            && *self
+                .fine
+                .entry(stat.device)
+                .or_insert_with(|| sys::keeps_fine_stamps(dir))
     }
 
     /// Tells the lines of `root` of a thing that was found.
@@ -111,11 +153,19 @@ impl Inotify {
             Origin::Scan
         };
         let kind = if thing.dir { Mask::ISDIR } else { Mask(0) };
-        let told = if origin == Origin::Rescan {
-            self.told_before.of(owner.0, owner.1)
-        } else {
-            Vec::new()
+        let again = origin == Origin::Rescan;
+        let told = match again {
+            true => self.told_before.of(owner.0, owner.1),
+            false => Words::default(),
         };
+        // What has not changed since it was told is older than that, whatever its stamps.
+        let state = match again && self.told_before.unchanged(owner.0, owner.1, thing) {
+            true => thing.of_old(),
+            false => thing,
+        };
+        if again {
+            self.told.saw(owner.0, owner.1, thing);
+        }
         for bit in found::ORDER.into_iter().filter(|&b| any.intersects(b)) {
             let news = News {
                 place,
@@ -128,19 +178,7 @@ impl Inotify {
             };
             let choose = |line: &Line| {
                 let due = found::due(line.mask, thing);
-                let told = told.iter().filter(|(l, ..)| *l == line.id);
-                // What was told before the name was last free is of another thing.
-                let parting = Mask::DELETE | Mask::MOVED_FROM | Mask::DELETE_SELF | Mask::MOVE_SELF;
-                let mut left = due;
-                for (_, told, at) in told {
-                    let free = told.intersects(parting);
-                    left = if free {
-                        due
-                    } else {
-                        found::left(left, *told, *at, thing)
-                    };
-                }
-                found::step(left, bit, thing)
+                found::step(told.left(line.id, due, state), bit, thing)
             };
             self.tell(root, &news, choose, out);
         }

@@ -125,7 +125,7 @@ impl Inotify {
         for name in rest.split(|&b| b == b'/').filter(|n| !n.is_empty()) {
             fd = openat(&fd, name, path_flags() | OFlag::O_DIRECTORY, Mode::empty())?;
         }
-        if !self.kernel.is(fd.as_fd(), wd) {
+        if !self.kernel.leads_to(fd.as_fd(), wd)? {
             return Err(gone());
         }
         if flags.contains(OFlag::O_PATH) {

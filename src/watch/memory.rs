@@ -1,6 +1,6 @@
 //! What has been told, for as long as the kernel may tell it again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 
 use super::found::Thing;
@@ -8,14 +8,13 @@ use super::kernel::{PlainMap, Wd};
 use super::parse::Raw;
 use super::root::{NOISE, RootId};
 use super::tree::{LIMBO, NodeId, Tree};
-use crate::event::LineId;
+use super::words::Words;
+use crate::event::LineIds;
 use crate::sys::inotify::Stamp;
 use crate::table::Mask;
 
 /// Something for each of some names.
 type ByName<T> = HashMap<Box<[u8]>, T>;
-/// What one line was told, and when.
-pub(super) type Word = (LineId, Mask, Stamp);
 
 /// What is still to be heard of our own opening of one thing.
 #[derive(Debug, Default)]
@@ -40,19 +39,27 @@ pub(super) struct Seen {
 pub(super) struct Told {
     /// When the events at hand were read, while a log is kept.
     pub since: Option<Stamp>,
-    names: PlainMap<u64, ByName<Vec<Word>>>,
+    names: PlainMap<u64, ByName<Words>>,
+    /// What rescans have seen: when a thing was changed last, where any later
+    /// change shows.
+    seen: PlainMap<u64, ByName<Stamp>>,
 }
 
 impl Told {
-    pub fn insert(&mut self, owner: Owner, name: &[u8], line: LineId, mask: Mask) {
-        if let Some(at) = self.since {
-            let names = self.names.entry(owner.key()).or_default();
-            names.entry(name.into()).or_default().push((line, mask, at));
+    /// `lines` were told `mask` of `name`.
+    pub fn insert(&mut self, owner: Owner, name: &[u8], lines: &LineIds, mask: Mask) {
+        let Some(at) = self.since else {
+            return;
+        };
+        let names = self.names.entry(owner.key()).or_default();
+        match names.get_mut(name) {
+            Some(words) => words.say(lines, mask, at),
+            None => names.entry(name.into()).or_default().say(lines, mask, at),
         }
     }
 
     /// What lines were told of `name`, and when.
-    pub fn of(&self, owner: Owner, name: &[u8]) -> Vec<Word> {
+    pub fn of(&self, owner: Owner, name: &[u8]) -> Words {
         self.names
             .get(&owner.key())
             .and_then(|n| n.get(name))
@@ -60,9 +67,45 @@ impl Told {
             .unwrap_or_default()
     }
 
+    /// A rescan has looked at `name` and tells of it.
+    pub fn saw(&mut self, owner: Owner, name: &[u8], thing: Thing) {
+        if self.since.is_some() && thing.exact {
+            let names = self.seen.entry(owner.key()).or_default();
+            names.insert(name.into(), thing.changed);
+        }
+    }
+
+    /// True where `name` has not changed since a rescan told of it.
+    pub fn unchanged(&self, owner: Owner, name: &[u8], thing: Thing) -> bool {
+        let seen = self.seen.get(&owner.key()).and_then(|n| n.get(name));
+        seen == Some(&thing.changed)
+    }
+
     pub fn clear(&mut self) {
         self.since = None;
         self.names.clear();
+        self.seen.clear();
+    }
+}
+
+/// Files that a scan has found open for writing, until their close is heard: a
+/// close changes no time of a file, so a rescan would not know of it.
+#[derive(Default)]
+pub(super) struct Unclosed(HashMap<Wd, HashSet<Box<[u8]>>>);
+
+impl Unclosed {
+    pub fn insert(&mut self, dir: Wd, name: &[u8]) {
+        self.0.entry(dir).or_default().insert(name.into());
+    }
+
+    /// True where `name` was found open; it is closed now, or looked at again.
+    pub fn take(&mut self, dir: Wd, name: &[u8]) -> bool {
+        !self.0.is_empty() && self.0.get_mut(&dir).is_some_and(|names| names.remove(name))
+    }
+
+    /// The watch of the directory has ended.
+    pub fn forget(&mut self, dir: Wd) {
+        self.0.remove(&dir);
     }
 }
 

@@ -2,14 +2,18 @@
 //!
 //! CONTRACT (the watch room owns and fills this in).
 
+pub mod actor;
 mod change;
+mod choice;
 pub mod compare;
 mod coverage;
 pub mod differences;
+pub mod fanotify;
 pub mod filesystems;
 mod found;
 mod guard;
 mod inotify;
+mod inside;
 mod kernel;
 mod late;
 mod leaf;
@@ -18,21 +22,27 @@ mod look;
 mod meet;
 mod memory;
 mod mounts;
+pub mod overlay;
 mod parse;
 mod pattern;
 pub mod poll;
+mod reading;
 mod rescan;
 mod resolve;
 mod root;
 mod scan;
 mod serve;
+mod shut;
 pub mod snapshot;
+mod source;
 mod sources;
 mod tell;
 mod tree;
 pub mod walk;
+mod words;
 
 pub use coverage::Coverage;
+pub use fanotify::Fanotify;
 pub use inotify::{Figures, Inotify};
 pub use sources::{Sources, Waker};
 
@@ -41,7 +51,7 @@ use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::event::{Event, LineId};
+use crate::event::{Event, LineId, LineIds};
 use crate::table::{Mask, PathSpec, Source as Choice};
 use crate::time::Moment;
 
@@ -73,8 +83,9 @@ pub struct Request {
 /// What a source has to say.
 #[derive(Clone, Debug)]
 pub enum Report {
-    /// `event` happened and the mask of `line` asks for it.
-    Event(LineId, Rc<Event>),
+    /// `event` happened, and the masks of all these lines, which watch one path, ask
+    /// for it.
+    Event(LineIds, Rc<Event>),
     /// Something an operator must know about a line (limit reached, path missing ...).
     Problem(LineId, Problem),
 }

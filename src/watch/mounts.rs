@@ -16,8 +16,25 @@ use super::tree::{MOUNT, NodeId};
 /// The table of mounts, as last read.
 pub(super) struct Mounts {
     file: Option<File>,
-    /// Number and place of each mount, sorted.
-    table: Vec<(u32, Vec<u8>)>,
+    /// Sorted.
+    table: Vec<Mount>,
+}
+
+/// A line of the table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Mount {
+    number: u32,
+    place: Vec<u8>,
+    /// `major:minor` of its file system.
+    device: Vec<u8>,
+}
+
+/// A place where something was mounted or unmounted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Change {
+    place: Vec<u8>,
+    /// What was unmounted there is still mounted elsewhere: its watches do not end.
+    lives_on: bool,
 }
 
 impl Mounts {
@@ -34,7 +51,7 @@ impl Mounts {
         self.file.as_ref().map(AsFd::as_fd)
     }
 
-    fn read(&mut self) -> Vec<(u32, Vec<u8>)> {
+    fn read(&mut self) -> Vec<Mount> {
         let Some(file) = &mut self.file else {
             return Vec::new();
         };
@@ -47,36 +64,52 @@ impl Mounts {
         table
     }
 
-    /// Places where something was mounted or unmounted since the last call.
-    fn changes(&mut self) -> Vec<Vec<u8>> {
+    /// What was mounted or unmounted since the last call.
+    fn changes(&mut self) -> Vec<Change> {
         let now = self.read();
         let old = std::mem::replace(&mut self.table, now);
+        let mounted = |device: &[u8]| self.table.iter().any(|m| m.device == device);
         let gone = old.iter().filter(|m| self.table.binary_search(m).is_err());
+        let gone = gone.map(|m| (&m.place, mounted(&m.device)));
         let new = self.table.iter().filter(|m| old.binary_search(m).is_err());
-        let mut places: Vec<_> = gone.chain(new).map(|(_, place)| place.clone()).collect();
-        places.sort();
-        places.dedup();
-        places
+        let new = new.map(|m| (&m.place, false));
+        let changes = gone.chain(new).map(|(place, lives_on)| Change {
+            place: place.clone(),
+            lives_on,
+        });
+        let mut changes: Vec<_> = changes.collect();
+        changes.sort();
+        // One for each place, and that something lives on there outweighs the rest.
+        changes.reverse();
+        changes.dedup_by(|a, b| a.place == b.place);
+        changes.reverse();
+        changes
     }
 
     /// Places of mounts below `path`.
     fn below(&self, path: &[u8]) -> impl Iterator<Item = &[u8]> {
         self.table
             .iter()
-            .filter_map(move |(_, place)| under(place, path))
+            .filter_map(move |mount| under(&mount.place, path))
             .filter(|rest| !rest.is_empty())
     }
 }
 
-/// Number and mount point of a line of mountinfo (proc(5)).
-fn parse(line: &[u8]) -> Option<(u32, Vec<u8>)> {
+/// A line of mountinfo (proc(5)).
+fn parse(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|&b| b == b' ');
     let number = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    Some((number, unescape(fields.nth(3)?)))
+    let device = fields.nth(1)?.to_vec();
+    let place = unescape(fields.nth(1)?);
+    Some(Mount {
+        number,
+        place,
+        device,
+    })
 }
 
 /// `\040` and its like are bytes.
-fn unescape(text: &[u8]) -> Vec<u8> {
+pub(super) fn unescape(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&first, tail)) = rest.split_first() {
@@ -99,7 +132,7 @@ fn unescape(text: &[u8]) -> Vec<u8> {
 }
 
 /// What follows `path` in `place`, if `place` is `path` or below it.
-fn under<'a>(place: &'a [u8], path: &[u8]) -> Option<&'a [u8]> {
+pub(super) fn under<'a>(place: &'a [u8], path: &[u8]) -> Option<&'a [u8]> {
     let path = path.strip_suffix(b"/").unwrap_or(path);
     let rest = place.strip_prefix(path)?;
     if rest.is_empty() {
@@ -112,7 +145,9 @@ fn under<'a>(place: &'a [u8], path: &[u8]) -> Option<&'a [u8]> {
 impl Inotify {
     /// The table of mounts has changed.
     pub(super) fn mounts_moved(&mut self, out: &mut Vec<Report>) {
-        for place in self.mounts.changes() {
+        // A device's number may be another file system's now.
+        self.fine.clear();
+        for Change { place, lives_on } in self.mounts.changes() {
             for id in self.roots.ids() {
                 let Some(root) = self.roots.get(id) else {
                     continue;
@@ -123,15 +158,23 @@ impl Inotify {
                     self.stale.push((id, How::Moved));
                 } else if let (Some(rest), Some(top)) = (under(&place, &root.real), root.top()) {
                     let rest = rest.to_vec();
-                    self.mount_inside(id, top, &rest, out);
+                    self.mount_inside(id, top, (&rest, lives_on), out);
                 }
             }
         }
         self.refresh(out);
+        self.dirty.append(&mut self.covered);
     }
 
-    /// Something was mounted or unmounted below the top of a tree.
-    fn mount_inside(&mut self, root: RootId, top: NodeId, rest: &[u8], out: &mut Vec<Report>) {
+    /// Something was mounted or unmounted below the top of a tree; `lives_on`: what was
+    /// unmounted is not at its end.
+    fn mount_inside(
+        &mut self,
+        root: RootId,
+        top: NodeId,
+        (rest, lives_on): (&[u8], bool),
+        out: &mut Vec<Report>,
+    ) {
         let (parents, name) = match rest.iter().rposition(|&b| b == b'/') {
             Some(at) => (
                 rest.get(..at).unwrap_or_default(),
@@ -142,8 +185,20 @@ impl Inotify {
         let Some(parent) = self.node_at(top, parents) else {
             return;
         };
+        if lives_on && let Some(old) = self.tree.find(parent, name) {
+            self.drop_unmounted(old);
+        }
         self.enter(root, parent, name, How::Moved, out);
         self.flag_mounts(root);
+    }
+
+    /// A bind mount leaves without a word: the kernel watches what it showed as before,
+    /// and would go on to tell of it under a path that does not lead there.
+    fn drop_unmounted(&mut self, id: NodeId) {
+        let mounted = self.tree.get(id).is_some_and(|n| n.flags & MOUNT != 0);
+        if mounted && !self.still_there(id) {
+            self.drop_subtree(id);
+        }
     }
 
     fn node_at(&self, top: NodeId, path: &[u8]) -> Option<NodeId> {
@@ -175,7 +230,12 @@ mod tests {
     #[test]
     fn mountinfo_is_read_with_its_escapes() {
         let line = b"36 35 98:0 /mnt1 /mnt\\0402\\134x rw,noatime master:1 - ext3 /dev/root rw";
-        assert_eq!(parse(line), Some((36, b"/mnt 2\\x".to_vec())));
+        let mount = Mount {
+            number: 36,
+            place: b"/mnt 2\\x".to_vec(),
+            device: b"98:0".to_vec(),
+        };
+        assert_eq!(parse(line), Some(mount));
         assert_eq!(parse(b""), None);
         assert_eq!(unescape(b"\\9\\"), b"\\9\\");
     }

@@ -5,6 +5,8 @@ use crate::table::Mask;
 
 /// The fixed part of an inotify event.
 const HEAD: usize = 16;
+/// No event is smaller.
+pub(super) const SMALLEST: usize = HEAD;
 /// No event is larger: head, 255 bytes of name, NUL.
 pub(super) const LARGEST: usize = HEAD + 256;
 

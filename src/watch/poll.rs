@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::compare::{Difference, compare};
 use super::snapshot::{Snapshot, Spec};
 use super::{Problem, Report, Request, Source, Waker, differences, walk};
-use crate::event::{LineId, Origin};
+use crate::event::{LineId, LineIds, Origin};
 use crate::table::{Filter, Mask, PathSpec};
 use crate::time::Moment;
 
@@ -30,6 +30,7 @@ struct Key {
     recursive: bool,
     depth: Option<u32>,
     dotdirs: bool,
+    exclude: Vec<String>,
     flags: Mask,
     every: Duration,
 }
@@ -116,7 +117,10 @@ impl Poll {
         self.last += 1;
         let id = self.last;
         let (stop, stopped) = mpsc::channel();
-        let spec = Spec::new(request, Filter::default());
+        // What is renamed out of an excluded name is known: only what need not be
+        // entered is left out, and the rest is for the filters of each line.
+        let closed = Filter::excluding(&key.exclude);
+        let spec = Spec::new(request, Filter::default()).without(closed);
         let looker = Looker {
             spec: spec.clone(),
             every: key.every,
@@ -179,8 +183,9 @@ impl Poll {
 
 fn tell(root: &Root, found: &[Difference], out: &mut Vec<Report>) {
     let mut events = Vec::new();
+    let asking = alike(&root.lines);
     for difference in found {
-        for (line, mask) in &root.lines {
+        for (lines, mask) in &asking {
             let bits = differences::due(*mask, difference, root.spec.is_root(&difference.path));
             differences::events(
                 &root.spec,
@@ -193,10 +198,23 @@ fn tell(root: &Root, found: &[Difference], out: &mut Vec<Report>) {
             out.extend(
                 events
                     .drain(..)
-                    .map(|event: Rc<_>| Report::Event(*line, event)),
+                    .map(|event: Rc<_>| Report::Event(lines.clone(), event)),
             );
         }
     }
+}
+
+/// The lines that ask for the same, together: what one is told, all are.
+fn alike(lines: &[(LineId, Mask)]) -> Vec<(LineIds, Mask)> {
+    let mut by_mask: Vec<(Mask, Vec<LineId>)> = Vec::new();
+    for (line, mask) in lines {
+        match by_mask.iter_mut().find(|(known, _)| known == mask) {
+            Some((_, together)) => together.push(*line),
+            None => by_mask.push((*mask, vec![*line])),
+        }
+    }
+    let list = |(mask, lines): (Mask, Vec<LineId>)| (LineIds::new(&lines), mask);
+    by_mask.into_iter().map(list).collect()
 }
 
 /// What a thread does.
@@ -258,6 +276,7 @@ impl Source for Poll {
             recursive: request.recursive,
             depth: request.depth,
             dotdirs: request.dotdirs,
+            exclude: request.exclude.clone(),
             flags: request.mask & Mask::DONT_FOLLOW,
             every,
         };

@@ -32,7 +32,7 @@ impl Inotify {
     /// The queue was full: events were lost after those read so far.
     pub(super) fn overflow(&mut self, out: &mut Vec<Report>) {
         self.figures.overflows += 1;
-        let since = self.before;
+        let since = self.safe;
         let now = sys::file_clock();
         log::warn!(overflows = self.figures.overflows; "inotify queue overflow: looking for what changed");
         self.told_before = std::mem::take(&mut self.told);
@@ -41,9 +41,13 @@ impl Inotify {
             self.rescan(root, How::Since(since), out);
         }
         self.told_before.clear();
-        // The next rescan need not look further back than this one.
+        // The next rescan need not look further back than this one; what this one has
+        // told since then it must know, so `told` is kept until no other can follow.
+        self.safe = now;
+        self.behind = false;
         self.before = now;
         self.drained = now;
+        self.lingers = true;
     }
 
     /// Tells what changed at a root: `Since` a time, or where watches were lacking.
@@ -214,14 +218,10 @@ impl Inotify {
     }
 
     fn tell_file_gone(&mut self, id: RootId, out: &mut Vec<Report>) {
-        let parting = Mask::DELETE_SELF | Mask::MOVE_SELF | Mask::DELETE | Mask::MOVED_FROM;
         let told = self.told_before.of(Owner::File(id), b"");
         let news = News::found(Owner::File(id), Place::Root, b"", Mask(0));
         let choose = |line: &super::root::Line| {
-            let known = told
-                .iter()
-                .any(|(l, mask, _)| *l == line.id && mask.intersects(parting));
-            if known {
+            if told.parted(line.id) {
                 Mask(0)
             } else {
                 super::found::for_file(line.mask, Mask::DELETE, false, false)
@@ -247,10 +247,13 @@ impl Inotify {
         // An exchange brings the new thing before it takes the old one away.
         let again = self
             .replaced
-            .take()
-            .is_some_and(|(d, n)| d == dir && *n == *name);
-        if again && self.exists(dir, name) {
-            return;
+            .iter()
+            .position(|(d, n)| *d == dir && **n == *name);
+        if let Some(at) = again {
+            self.replaced.swap_remove(at);
+            if self.exists(dir, name) {
+                return;
+            }
         }
         if let Some(names) = self.names.get_mut(&dir.0) {
             names.remove(name);

@@ -282,7 +282,7 @@ impl Inotify {
 }
 
 /// The components of a path, the last one first.
-fn components(path: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn components(path: &[u8]) -> Vec<Vec<u8>> {
     let parts = path
         .split(|&b| b == b'/')
         .filter(|c| !c.is_empty() && *c != b".");
@@ -292,7 +292,7 @@ fn components(path: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// The real path one component further.
-fn step(path: &mut Vec<u8>, name: &[u8]) {
+pub(super) fn step(path: &mut Vec<u8>, name: &[u8]) {
     if name == b".." {
         let end = path.iter().rposition(|&b| b == b'/').unwrap_or(0);
         path.truncate(end);

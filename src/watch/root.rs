@@ -4,7 +4,7 @@
 use super::kernel::Wd;
 use super::limits::Lack;
 use super::tree::NodeId;
-use crate::event::LineId;
+use crate::event::{LineId, LineIds};
 use crate::sys::inotify::{Identity, Stamp};
 use crate::table::{Filter, Mask, PathSpec, Pattern};
 use crate::watch::Request;
@@ -91,6 +91,16 @@ pub(super) struct Link {
     pub mask: u32,
 }
 
+/// What a path was before.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub identity: Identity,
+    /// Since when what happens to it is unknown.
+    pub since: Stamp,
+    /// Directories it had, as `Tree::place` names them, in order.
+    pub held: Vec<u64>,
+}
+
 /// One watched path and its lines.
 #[derive(Debug)]
 pub(super) struct Root {
@@ -102,14 +112,19 @@ pub(super) struct Root {
     pub route: Box<[u8]>,
     /// Directories that need not be entered.
     pub excluded: Option<Box<Filter>>,
+    /// In the order of their numbers.
     pub lines: Vec<Line>,
+    /// Lists of lines that were lately told something together, to be shared.
+    pub lists: Vec<LineIds>,
     /// What the lines ask for together.
     pub asked: Mask,
     pub state: State,
     /// Of what `state` is; None while missing.
     pub identity: Option<Identity>,
     /// What it was before, and since when the changes of that are unknown.
-    pub lost: Vec<(Identity, Stamp)>,
+    pub lost: Vec<Lost>,
+    /// What directories its tree had when it was given up.
+    pub held: Vec<u64>,
     /// The path without links, as far as it exists.
     pub real: Box<[u8]>,
     /// What could not be watched.
@@ -151,16 +166,45 @@ impl Root {
             pattern: pattern.map(Box::new),
             route: route.into(),
             lines: Vec::new(),
+            lists: Vec::new(),
             asked: Mask(0),
             state: State::Missing,
             identity: None,
             lost: Vec::new(),
+            held: Vec::new(),
             settled: Stamp::default(),
             real: Box::default(),
             lack: None,
             links: Vec::new(),
             leaf: None,
         }
+    }
+
+    /// Adds a line.
+    pub fn serve(&mut self, line: Line) {
+        let at = self.lines.partition_point(|other| other.id <= line.id);
+        self.lines.insert(at, line);
+        self.sum();
+    }
+
+    /// A list of these lines; the same one for the same lines, as far as they were
+    /// told something lately.
+    pub fn list(&mut self, ids: &[LineId]) -> LineIds {
+        /// Lines that ask for different things make different lists by event; an
+        /// event has few bits.
+        const MOST: usize = 8;
+        if let [one] = ids {
+            return LineIds::from(*one);
+        }
+        if let Some(known) = self.lists.iter().find(|list| list.as_slice() == ids) {
+            return known.clone();
+        }
+        if self.lists.len() >= MOST {
+            self.lists.remove(0);
+        }
+        let list = LineIds::new(ids);
+        self.lists.push(list.clone());
+        list
     }
 
     /// Brings `asked` up to date with `lines`.
@@ -244,6 +288,8 @@ impl Root {
 #[derive(Default)]
 pub(super) struct Roots {
     slots: Vec<Option<Root>>,
+    /// Slots without one.
+    free: Vec<RootId>,
 }
 
 impl Roots {
@@ -256,19 +302,20 @@ impl Roots {
     }
 
     pub fn insert(&mut self, root: Root) -> RootId {
-        let free = self.slots.iter().position(Option::is_none);
-        let at = free.unwrap_or_else(|| {
+        let at = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
-            self.slots.len() - 1
+            RootId(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
         });
-        if let Some(slot) = self.slots.get_mut(at) {
+        if let Some(slot) = self.slots.get_mut(at.0 as usize) {
             *slot = Some(root);
         }
-        RootId(u32::try_from(at).unwrap_or(u32::MAX))
+        at
     }
 
     pub fn remove(&mut self, id: RootId) -> Option<Root> {
-        self.slots.get_mut(id.0 as usize)?.take()
+        let root = self.slots.get_mut(id.0 as usize)?.take()?;
+        self.free.push(id);
+        Some(root)
     }
 
     pub fn ids(&self) -> Vec<RootId> {

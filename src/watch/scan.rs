@@ -90,6 +90,12 @@ impl Inotify {
                         self.find(root, parent, dir, entry, (how, Some(true)), &mut found, out);
                     }
                     let next = match met {
+                        Ok(Met::New(id)) if self.came_meanwhile(root, id) => {
+                            let how = arrival(fd.as_fd(), how);
+                            let entry = (&*name, libc::S_IFDIR);
+                            self.find(root, parent, dir, entry, (how, None), &mut found, out);
+                            Some((id, how))
+                        }
                         Ok(Met::New(id)) => Some((id, newcomer(fd.as_fd(), how))),
                         Ok(Met::Known(id)) => again.map(|how| (id, known(how))),
                         Ok(Met::Moved(id, old)) => {
@@ -125,6 +131,12 @@ impl Inotify {
             self.seen.insert(owner, &name, thing, until);
         }
         self.seen.own_done(until);
+    }
+
+    /// True for a directory that a tree did not have before it was away for a while.
+    fn came_meanwhile(&self, root: RootId, id: NodeId) -> bool {
+        let held = self.returned.get(&root);
+        held.is_some_and(|held| held.binary_search(&self.tree.place(id)).is_err())
     }
 
     /// Lists a directory: tells what is in it, and remembers what to enter.
@@ -179,7 +191,9 @@ impl Inotify {
                 }
                 let arrived = (rescan && keeps).then(|| !old_names.contains(entry.name));
                 // A rescan knows only when it meets a directory whether it is new here.
-                let later = rescan && kind == libc::S_IFDIR && frame.enters(entry.name);
+                let later = (rescan || self.returned.contains_key(&root))
+                    && kind == libc::S_IFDIR
+                    && frame.enters(entry.name);
                 if !how.silent() && !later {
                     self.find(
                         root,
@@ -271,13 +285,20 @@ impl Frame {
 
 /// How a directory that a rescan met for the first time came to be there.
 fn newcomer(fd: BorrowedFd<'_>, how: How) -> How {
-    let since = match how {
-        How::Since(since) => since,
-        How::Regain(since, _) => return How::Regain(since, Part::Lacked),
-        _ => return how,
+    match how {
+        How::Since(_) => arrival(fd, how),
+        How::Regain(since, _) => How::Regain(since, Part::Lacked),
+        _ => how,
+    }
+}
+
+/// How a directory that was not there before came to be there.
+fn arrival(fd: BorrowedFd<'_>, how: How) -> How {
+    let (How::Since(since) | How::Regain(since, _)) = how else {
+        return how;
     };
     let born = sys::stat(fd, c"").ok().and_then(|s| s.born);
-    if born.is_some_and(|b| b >= since) {
+    if born.is_some_and(|b| b.latest() >= since) {
         How::Made
     } else {
         How::Moved

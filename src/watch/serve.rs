@@ -1,6 +1,6 @@
 //! Serving what a path is: a tree, a file, or nothing yet; and ending that.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::openat;
 use nix::sys::stat::Mode;
@@ -10,7 +10,7 @@ use super::found::{How, Part, Thing};
 use super::inotify::Inotify;
 use super::memory::Owner;
 use super::resolve::REPLACED;
-use super::root::{File, Link, NOISE, Root, RootId, State};
+use super::root::{File, Link, Lost, NOISE, Root, RootId, State};
 use super::scan::{dir_flags, path_flags};
 use super::tell::Place;
 use super::tree::NodeId;
@@ -101,7 +101,7 @@ impl Inotify {
         let mut file = File {
             full,
             told: before.map_or(0, |b| b.2),
-            modified: self.exact(stat),
+            modified: self.exact(fd.as_fd(), stat),
             ..File::default()
         };
         let mask = if full { mask } else { REPLACED };
@@ -157,9 +157,9 @@ impl Inotify {
     }
 
     /// When a file was last written, if a later write would show.
-    pub(super) fn exact(&self, stat: &Stat) -> Option<Stamp> {
-        let shows = self.fine || stat.modified < self.drained;
-        shows.then_some(stat.modified)
+    pub(super) fn exact(&mut self, dir: BorrowedFd<'_>, stat: &Stat) -> Option<Stamp> {
+        self.shows(dir, stat, stat.modified)
+            .then_some(stat.modified)
     }
 
     pub(super) fn serve_nothing(&mut self, id: RootId) {
@@ -200,9 +200,16 @@ impl Inotify {
             return;
         };
         root.state = State::Missing;
+        let held = std::mem::take(&mut root.held);
         if let Some(identity) = root.identity.take() {
+            let since = drained.max(root.settled);
             root.lost.truncate(MOST_LOST - 1);
-            root.lost.insert(0, (identity, drained.max(root.settled)));
+            let lost = Lost {
+                identity,
+                since,
+                held,
+            };
+            root.lost.insert(0, lost);
         }
     }
 
@@ -215,9 +222,12 @@ impl Inotify {
         root.state = state;
         root.identity = Some(identity);
         root.settled = sys::file_clock();
-        let back = root.lost.iter().position(|(lost, _)| *lost == identity);
+        let back = root.lost.iter().position(|lost| lost.identity == identity);
         match back.map(|at| root.lost.remove(at)) {
-            Some((_, since)) if how != How::Known => How::Since(since),
+            Some(lost) if how != How::Known => {
+                self.returned.insert(id, lost.held);
+                How::Since(lost.since)
+            }
             _ => how,
         }
     }

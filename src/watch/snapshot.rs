@@ -84,6 +84,8 @@ pub struct Spec {
     pub(super) follow: bool,
     /// What is left out; only for plain paths.
     exclude: Filter,
+    /// Directories that are not entered; only for plain paths.
+    closed: Filter,
 }
 
 impl Spec {
@@ -101,7 +103,13 @@ impl Spec {
             dotdirs: request.dotdirs,
             follow: !request.mask.intersects(Mask::DONT_FOLLOW),
             exclude,
+            closed: Filter::default(),
         }
+    }
+
+    /// The same, without what is in the directories that `closed` excludes.
+    pub fn without(self, closed: Filter) -> Self {
+        Self { closed, ..self }
     }
 
     /// The path as written.
@@ -175,6 +183,11 @@ impl Spec {
     /// True where `relative` is not left out.
     pub fn wants(&self, relative: &[u8], is_dir: bool) -> bool {
         self.pattern.is_some() || self.exclude.wants(relative, is_dir)
+    }
+
+    /// True where the directory `relative` may be entered.
+    pub fn opens(&self, relative: &[u8]) -> bool {
+        self.pattern.is_some() || self.closed.wants(relative, true)
     }
 
     /// `$@` and `$#` for `relative`, as a line is told by the kernel.

@@ -1,13 +1,19 @@
 //! All sources of one worker behind one face: inotify for what the kernel
-//! tells, and, once a line asks for it, polling. What inotify has to say takes
-//! the same way as without polling: one read, no lock, no second descriptor.
+//! tells, and, once a line asks for it, fanotify or polling. What inotify has to
+//! say takes the same way as without them: one read, no lock, no second descriptor.
 
+use std::cell::Ref;
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::actor::{self, Actors};
+use super::choice::{self, Ask};
+use super::fanotify::{self, Fanotify, Gate, Refusal};
 use super::poll::Poll;
 use super::{Coverage, Figures, Inotify, Problem, Report, Request, Source, filesystems};
 use crate::event::LineId;
@@ -47,6 +53,16 @@ impl Waker {
 /// The sources of a worker.
 pub struct Sources {
     inotify: Inotify,
+    /// Made for the first line that it is to serve.
+    fanotify: Option<Result<Box<Fanotify>, Refusal>>,
+    gate: Gate,
+    actors: actor::Shared,
+    /// The lines for which actors are known.
+    who: HashSet<LineId>,
+    /// `source=auto` may take fanotify.
+    system: bool,
+    /// Why `source=auto` did not, as far as it has been told.
+    noted: Vec<Refusal>,
     poll: Option<Poll>,
     waker: Waker,
 }
@@ -59,6 +75,12 @@ impl Sources {
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             inotify: Inotify::new()?,
+            fanotify: None,
+            gate: Gate::new()?,
+            actors: actor::Shared::default(),
+            who: HashSet::new(),
+            system: false,
+            noted: Vec::new(),
             poll: None,
             waker: Waker::new()?,
         })
@@ -68,6 +90,124 @@ impl Sources {
     /// [`Source::fd`], and followed by [`Sources::woken`].
     pub fn waker(&self) -> &Waker {
         &self.waker
+    }
+
+    /// The lines are the system's: `source=auto` may take fanotify for them.
+    pub fn set_system(&mut self, system: bool) {
+        self.system = system;
+    }
+
+    /// To be polled for reading beside [`Source::fd`], and followed by
+    /// [`Sources::read_fanotify`]. Never readable while no line is served by it.
+    pub fn fanotify(&self) -> BorrowedFd<'_> {
+        self.gate.fd()
+    }
+
+    /// Reports what fanotify tells.
+    ///
+    /// # Errors
+    /// As read(2).
+    pub fn read_fanotify(&mut self, now: Moment, out: &mut Vec<Report>) -> io::Result<bool> {
+        match self.group() {
+            Some(group) => group.read(now, out),
+            None => Ok(false),
+        }
+    }
+
+    /// True while reading fanotify is put off, for the noise of others.
+    pub fn fanotify_waits(&self) -> bool {
+        matches!(&self.fanotify, Some(Ok(group)) if group.deadline().is_some())
+    }
+
+    /// Reports all that fanotify has heard by now, whatever it waits for.
+    ///
+    /// # Errors
+    /// As read(2).
+    pub fn drain_fanotify(&mut self, now: Moment, out: &mut Vec<Report>) -> io::Result<()> {
+        self.group().map_or(Ok(()), |group| group.drain(now, out))
+    }
+
+    fn group(&mut self) -> Option<&mut Fanotify> {
+        match &mut self.fanotify {
+            Some(Ok(group)) => Some(group),
+            _ => None,
+        }
+    }
+
+    /// Has fanotify serve a line.
+    fn add_fanotify(&mut self, request: &Request, out: &mut Vec<Report>) -> Result<(), Refusal> {
+        let (gate, actors) = (&self.gate, &self.actors);
+        let make = || {
+            let mut group = Fanotify::new(gate.clone(), fanotify::Options::default())?;
+            group.actors = Rc::clone(actors);
+            Ok(Box::new(group))
+        };
+        self.fanotify.get_or_insert_with(make);
+        if request.who {
+            // First: a process that changes something has begun before.
+            self.want_actors(request.line, out);
+        }
+        let added = match &mut self.fanotify {
+            Some(Ok(group)) => group.add(request, out),
+            Some(Err(why)) => Err(why.clone()),
+            None => Ok(()), // made above
+        };
+        if added.is_err() {
+            self.forget_actors(request.line);
+        }
+        added
+    }
+
+    /// A line wants to know who did it.
+    fn want_actors(&mut self, line: LineId, out: &mut Vec<Report>) {
+        self.who.insert(line);
+        let mut actors = self.actors.borrow_mut();
+        if actors.is_some() || !matches!(self.fanotify, Some(Ok(_))) {
+            return;
+        }
+        let (begun, note) = Actors::start();
+        *actors = Some(begun);
+        if let Some(message) = note {
+            let serious = true;
+            out.push(Report::Problem(line, Problem { message, serious }));
+        }
+    }
+
+    /// A line does not, or no more: with the last one it ends.
+    fn forget_actors(&mut self, line: LineId) {
+        if self.who.remove(&line) && self.who.is_empty() {
+            *self.actors.borrow_mut() = None;
+        }
+    }
+
+    /// Who knows the processes behind events; None: no line wants it.
+    pub fn actors(&self) -> Ref<'_, Option<Actors>> {
+        self.actors.borrow()
+    }
+
+    /// Says that a line is served by inotify, and why.
+    fn tell_refusal(&mut self, request: &Request, ask: Ask, why: Refusal, out: &mut Vec<Report>) {
+        if ask == Ask::Chosen {
+            if self.noted.contains(&why) {
+                return;
+            }
+            self.noted.push(why.clone());
+        }
+        out.push(Report::Problem(
+            request.line,
+            Problem {
+                message: choice::refused(request, &why),
+                serious: ask == Ask::Written,
+            },
+        ));
+    }
+
+    /// Figures of fanotify, where it serves.
+    pub fn fanotify_figures(&self) -> Option<fanotify::Figures> {
+        match &self.fanotify {
+            Some(Ok(group)) => Some(group.figures()),
+            _ => None,
+        }
     }
 
     /// Reports what polling has found.
@@ -93,6 +233,11 @@ impl Sources {
 
     /// How far a line gets what it asks for; None for a line that is polled.
     pub fn coverage(&self, line: LineId) -> Option<Coverage> {
+        if let Some(Ok(group)) = &self.fanotify
+            && let Some(coverage) = group.coverage(line)
+        {
+            return Some(coverage);
+        }
         self.inotify.coverage(line)
     }
 
@@ -100,6 +245,12 @@ impl Sources {
     pub fn figures(&self) -> Figures {
         let mut figures = self.inotify.figures();
         figures.roots += self.poll.as_ref().map_or(0, Poll::roots);
+        if let Some(more) = self.fanotify_figures() {
+            figures.watches += more.marks;
+            figures.roots += more.roots;
+            figures.overflows += more.overflows;
+            figures.rescans += more.rescans;
+        }
         figures
     }
 }
@@ -111,7 +262,18 @@ impl Source for Sources {
 
     fn add(&mut self, request: Request, out: &mut Vec<Report>) {
         if request.poll.is_none() {
-            return self.inotify.add(request, out);
+            let ask = choice::of(&request, self.system);
+            if ask == Ask::Inotify {
+                return self.inotify.add(request, out);
+            }
+            // A line that is armed again may have been served otherwise.
+            return match self.add_fanotify(&request, out) {
+                Ok(()) => self.inotify.remove(request.line),
+                Err(why) => {
+                    self.tell_refusal(&request, ask, why, out);
+                    self.inotify.add(request, out);
+                }
+            };
         }
         let poll = self
             .poll
@@ -121,6 +283,10 @@ impl Source for Sources {
 
     fn remove(&mut self, line: LineId) {
         self.inotify.remove(line);
+        if let Some(group) = self.group() {
+            group.remove(line);
+        }
+        self.forget_actors(line);
         if let Some(poll) = &mut self.poll {
             poll.remove(line);
         }
@@ -131,11 +297,20 @@ impl Source for Sources {
     }
 
     fn deadline(&self) -> Option<Moment> {
-        self.inotify.deadline()
+        let other = match &self.fanotify {
+            Some(Ok(group)) => group.deadline(),
+            _ => None,
+        };
+        self.inotify.deadline().into_iter().chain(other).min()
     }
 
     fn tick(&mut self, now: Moment, out: &mut Vec<Report>) {
-        self.inotify.tick(now, out);
+        if self.inotify.deadline().is_some_and(|at| at <= now) {
+            self.inotify.tick(now, out);
+        }
+        if let Some(group) = self.group() {
+            group.tick(now, out);
+        }
     }
 
     fn mounts(&self) -> Option<BorrowedFd<'_>> {
@@ -144,5 +319,8 @@ impl Source for Sources {
 
     fn mounts_changed(&mut self, now: Moment, out: &mut Vec<Report>) {
         self.inotify.mounts_changed(now, out);
+        if let Some(group) = self.group() {
+            group.mounts_changed(now, out);
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::memory::Owner;
 use super::parse::Raw;
 use super::root::{Line, Root, RootId, TWICE};
 use super::tree::{MATCH, MOUNT, NodeId, SERVED, Tree};
-use crate::event::{Event, Origin, next_seq};
+use crate::event::{Event, LineId, Origin, next_seq};
 use crate::table::Mask;
 
 /// Where an event is told to have happened: `$@`.
@@ -70,8 +70,16 @@ pub(super) struct News<'a> {
     pub known: Option<Thing>,
 }
 
+/// What each line of a root is about to be told, and those that are told the same.
+#[derive(Default)]
+pub(super) struct Telling {
+    chosen: Vec<(Mask, LineId)>,
+    together: Vec<LineId>,
+}
+
 impl Inotify {
-    /// Tells the lines of `root` what `choose` makes of what each asks for.
+    /// Tells the lines of `root` what `choose` makes of what each asks for: one event
+    /// to all that hear the same.
     pub(super) fn tell(
         &mut self,
         root: RootId,
@@ -82,44 +90,41 @@ impl Inotify {
         let Some(r) = self.roots.get_mut(root) else {
             return;
         };
-        let mut last: Option<Rc<Event>> = None;
-        let mut told: Vec<(usize, Mask)> = Vec::new();
-        for (at, line) in r.lines.iter().enumerate() {
-            if line.spent {
-                continue;
-            }
+        let Telling { chosen, together } = &mut self.telling;
+        chosen.clear();
+        for line in r.lines.iter_mut().filter(|line| !line.spent) {
             let bits = choose(line);
             let told_before = news
                 .known
                 .is_some_and(|t| found::covers(found::due(line.mask, t), bits));
             if !bits.is_empty() && !told_before {
-                told.push((at, bits | news.kind));
+                chosen.push((bits | news.kind, line.id));
+                line.spent = line.mask.intersects(Mask::ONESHOT);
             }
         }
-        for (at, mask) in told {
-            let event = match &last {
-                Some(e) if e.mask == mask => Rc::clone(e),
-                _ => Rc::new(Event {
-                    seq: next_seq(),
-                    mask,
-                    watch: news.place.path(r, &self.tree),
-                    name: OsStr::from_bytes(news.name).to_owned(),
-                    old_path: news.old_path.clone(),
-                    time: self.time,
-                    origin: news.origin,
-                    actor: None,
-                    labels: None,
-                }),
-            };
-            last = Some(Rc::clone(&event));
-            let Some(line) = r.lines.get_mut(at) else {
-                continue;
-            };
-            self.told.insert(news.owner.0, news.owner.1, line.id, mask);
-            out.push(Report::Event(line.id, event));
-            if line.mask.intersects(Mask::ONESHOT) {
-                line.spent = true;
-            }
+        while let Some(&(mask, _)) = chosen.first() {
+            together.clear();
+            chosen.retain(|(other, line)| {
+                let same = *other == mask;
+                if same {
+                    together.push(*line);
+                }
+                !same
+            });
+            let event = Rc::new(Event {
+                seq: next_seq(),
+                mask,
+                watch: news.place.path(r, &self.tree),
+                name: OsStr::from_bytes(news.name).to_owned(),
+                old_path: news.old_path.clone(),
+                time: self.time,
+                origin: news.origin,
+                actor: None,
+                labels: None,
+            });
+            let lines = r.list(together);
+            self.told.insert(news.owner.0, news.owner.1, &lines, mask);
+            out.push(Report::Event(lines, event));
         }
     }
 

@@ -283,6 +283,14 @@ impl Tree {
         true
     }
 
+    /// What stands for the path of `id` below the top of its tree: 8 bytes, so that
+    /// a tree can be known again at a small price.
+    pub fn place(&self, id: NodeId) -> u64 {
+        let mut path = Vec::new();
+        self.path(id, &mut path);
+        self.hash.hash_one(path)
+    }
+
     /// Appends the path of `id` below the top of its tree: `a/b/c`, or nothing.
     pub fn path(&self, id: NodeId, out: &mut Vec<u8>) {
         let mut names: Vec<&[u8]> = Vec::new();

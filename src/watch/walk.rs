@@ -188,6 +188,9 @@ impl Walk<'_> {
             return Some(Some(0));
         }
         let spec = self.spec;
+        if !spec.opens(path) {
+            return None;
+        }
         let below = level.map(|level| level + 1).filter(|level| {
             spec.recursive
                 && (spec.dotdirs || !name.starts_with(b"."))
@@ -248,4 +251,41 @@ fn open_long(path: &OsStr) -> io::Result<Option<OwnedFd>> {
         };
     }
     Ok(Some(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::LineId;
+    use crate::table::{Filter, Mask, PathSpec, Source};
+    use crate::watch::Request;
+
+    #[test]
+    fn what_is_closed_is_seen_but_not_entered() {
+        let dir = tempfile::tempdir().unwrap();
+        for made in ["cache/deep", "kept/cache"] {
+            std::fs::create_dir_all(dir.path().join(made)).unwrap();
+        }
+        std::fs::write(dir.path().join("x.cache"), "").unwrap();
+        let request = Request {
+            line: LineId(1),
+            path: PathSpec {
+                written: dir.path().into(),
+                pattern: false,
+            },
+            mask: Mask::CREATE,
+            recursive: true,
+            depth: None,
+            dotdirs: false,
+            exclude: vec!["/cache".into(), "*.cache".into()],
+            poll: None,
+            source: Source::Poll,
+            who: false,
+        };
+        let spec = Spec::new(&request, Filter::default());
+        let spec = spec.without(Filter::excluding(&request.exclude));
+        let found: Vec<_> = take(&spec).unwrap().into_keys().collect();
+        let wanted: [&[u8]; 5] = [b"", b"cache", b"kept", b"kept/cache", b"x.cache"];
+        assert!(found.iter().map(|path| &**path).eq(wanted), "{found:?}");
+    }
 }

@@ -57,11 +57,16 @@ pub(super) struct CatchUp {
     path: Option<PathBuf>,
     keeper: Option<Keeper>,
     watches: HashMap<WatchId, Watched>,
+    by_key: HashMap<Vec<u8>, WatchId>,
+    by_line: HashMap<LineId, WatchId>,
     last: u32,
     /// What lines on a path whose past is not told yet were told of its present.
     told: HashMap<LineId, HashMap<Box<[u8]>, Mask>>,
     /// What the thread is at.
     flight: Option<HashMap<WatchId, Marks>>,
+    /// Some of what was looked at last must be looked at again, in the next tick of
+    /// the clock that stamps files.
+    fresh: bool,
     next: Option<Moment>,
     pause: Duration,
     /// All tables are loaded and saved work is taken up.
@@ -140,7 +145,9 @@ impl CatchUp {
     }
 
     fn end(&mut self, id: WatchId) {
-        self.watches.remove(&id);
+        if let Some(watched) = self.watches.remove(&id) {
+            self.by_key.remove(&watched.key);
+        }
         self.ask(Job::End(id));
         if let Some(flight) = &mut self.flight {
             flight.remove(&id);
@@ -176,14 +183,12 @@ impl Engine {
             }
             return;
         }
-        let known = self
-            .catch_up
-            .watches
-            .iter_mut()
-            .find(|(_, watched)| watched.key == key);
-        if let Some((_, watched)) = known {
+        let known = self.catch_up.by_key.get(&key).copied();
+        if let Some((id, watched)) =
+            known.and_then(|id| Some((id, self.catch_up.watches.get_mut(&id)?)))
+        {
             // A line that is armed again is known already.
-            if !watched.lines.contains(&line) {
+            if self.catch_up.by_line.insert(line, id).is_none() {
                 watched.lines.push(line);
             }
             if !watched.caught_up {
@@ -203,6 +208,8 @@ impl Engine {
         // Watched first: what happens from here on is heard of.
         self.source.add(request, reports);
         self.catch_up.told.entry(line).or_default();
+        self.catch_up.by_key.insert(key.clone(), id);
+        self.catch_up.by_line.insert(line, id);
         self.catch_up.watches.insert(
             id,
             Watched {
@@ -218,14 +225,9 @@ impl Engine {
 
     /// A line goes.
     pub(super) fn unremember(&mut self, line: LineId) {
-        let on = |watched: &Watched| watched.lines.contains(&line);
-        let id = self
-            .catch_up
-            .watches
-            .iter()
-            .find(|(_, watched)| on(watched))
-            .map(|(id, _)| *id);
-        let Some(id) = id else { return };
+        let Some(id) = self.catch_up.by_line.remove(&line) else {
+            return;
+        };
         self.catch_up.told.remove(&line);
         let last = self
             .catch_up
@@ -280,6 +282,7 @@ impl Engine {
                 }
             }
             Reply::Remembered(id, again) => {
+                self.catch_up.fresh |= !again.is_empty();
                 let again = again.into_iter().map(|path| (id, path, Mark::default()));
                 self.put_back(again.collect());
                 self.past_told(id);
@@ -287,6 +290,7 @@ impl Engine {
             Reply::Looked => self.commit()?,
             Reply::Committed(again) => {
                 self.catch_up.flight = None;
+                self.catch_up.fresh |= !again.is_empty();
                 self.put_back(again);
                 let now = self.clock.now();
                 if self

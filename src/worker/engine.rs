@@ -16,6 +16,7 @@ use super::channel::Channel;
 use super::environment;
 use super::lines::Lines;
 use super::protocol::{Settings, Status};
+use super::providers::Providers;
 use super::stop::Stopping;
 use super::streams::StreamLines;
 use super::view::{RunInfo, View};
@@ -42,6 +43,8 @@ const SIGNALS: u64 = 3;
 const STREAMS: u64 = 4;
 const WAKER: u64 = 5;
 const MOUNTS: u64 = 6;
+const PROVIDERS: u64 = 7;
+const FANOTIFY: u64 = 8;
 
 /// The foreground's own table, as a watched path like any other.
 pub(super) const TABLE: LineId = LineId(0);
@@ -58,6 +61,7 @@ pub struct Engine {
     pub(super) scheduler: Scheduler,
     pub(super) runner: Runner,
     pub(super) streams: StreamLines,
+    pub(super) providers: Providers,
     pub(super) view: Box<dyn View>,
     pub(super) channel: Option<Channel>,
     pub(super) status: Status,
@@ -71,6 +75,7 @@ pub struct Engine {
     pub(super) active: HashMap<RunId, (LineId, RunInfo)>,
     // Kept between turns for their memory.
     pub(super) reports: Vec<watch::Report>,
+    pub(super) wanting: Vec<LineId>,
     pub(super) ended: Vec<run::Report>,
 }
 
@@ -84,19 +89,23 @@ impl Engine {
         stop.thread_block()?;
         let signals = SignalFd::with_flags(&stop, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let source = Sources::new()?;
+        let mut source = Sources::new()?;
+        source.set_system(settings.system);
         let mut runner = Runner::new()?;
         runner.set_mailer(settings.mailer.clone());
         if !settings.system {
             runner.set_owner(&settings.owner);
         }
         let streams = StreamLines::new()?;
+        let providers = Providers::new()?;
         let readable = |tag| EpollEvent::new(EpollFlags::EPOLLIN, tag);
         epoll.add(source.fd(), readable(SOURCE))?;
+        epoll.add(source.fanotify(), readable(FANOTIFY))?;
         epoll.add(runner.fd(), readable(RUNNER))?;
         epoll.add(signals.as_fd(), readable(SIGNALS))?;
         epoll.add(streams.fd(), readable(STREAMS))?;
         epoll.add(source.waker().fd(), readable(WAKER))?;
+        epoll.add(providers.fd(), readable(PROVIDERS))?;
         if let Some(mounts) = source.mounts() {
             epoll.add(mounts, EpollEvent::new(EpollFlags::EPOLLPRI, MOUNTS))?;
         }
@@ -114,11 +123,13 @@ impl Engine {
             followed: None,
             active: HashMap::new(),
             reports: Vec::new(),
+            wanting: Vec::new(),
             ended: Vec::new(),
             settings,
             source,
             runner,
             streams,
+            providers,
             view,
             epoll,
             signals,
@@ -143,7 +154,7 @@ impl Engine {
     /// Waits, handles what is ready, starts what may start.
     pub fn turn(&mut self) -> io::Result<Flow> {
         self.runner.prepare();
-        let mut ready = [EpollEvent::empty(); 7];
+        let mut ready = [EpollEvent::empty(); 8];
         let count = match self.epoll.wait(&mut ready, self.timeout()) {
             Err(Errno::EINTR) => 0,
             other => other?,
@@ -151,6 +162,10 @@ impl Engine {
         let is_ready = |tag| ready[..count].iter().any(|event| event.data() == tag);
         if is_ready(SOURCE) {
             self.read_source()?;
+            self.start_ready();
+        }
+        if is_ready(FANOTIFY) {
+            self.report(|source, now, reports| source.read_fanotify(now, reports))?;
             self.start_ready();
         }
         if is_ready(RUNNER) {
@@ -163,10 +178,15 @@ impl Engine {
             self.read_channel()?;
         }
         if is_ready(MOUNTS) {
+            // What came before is acted on read by read, and not kept until all is read.
+            self.drain_source()?;
             self.report(|source, now, reports| source.mounts_changed(now, reports));
         }
         if is_ready(WAKER) {
             self.read_woken()?;
+        }
+        if is_ready(PROVIDERS) {
+            self.read_providers()?;
         }
         self.tick();
         self.start_ready();
@@ -184,6 +204,7 @@ impl Engine {
             self.stopping.until(),
             crate::log::behind().then(|| self.clock.now() + crate::log::RETRY),
             self.catch_up.deadline(),
+            self.providers.deadline(),
         ];
         let Some(next) = deadlines.into_iter().flatten().min() else {
             return EpollTimeout::NONE;
@@ -213,6 +234,7 @@ impl Engine {
             self.runner.tick(now);
         }
         self.tick_catch_up(now);
+        self.tick_providers(now);
     }
 }
 

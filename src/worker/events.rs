@@ -5,7 +5,8 @@ use std::io;
 use std::rc::Rc;
 
 use super::engine::{Engine, TABLE};
-use crate::event::{Event, LineId};
+use super::providers::Providers;
+use crate::event::{Event, LineId, LineIds};
 use crate::time::Moment;
 use crate::watch::{self, Source, Sources};
 
@@ -35,7 +36,7 @@ impl Engine {
                 break;
             }
         }
-        Ok(())
+        self.report(|source, now, reports| source.drain_fanotify(now, reports))
     }
 
     /// What other threads have found: polled changes, and the past.
@@ -48,9 +49,11 @@ impl Engine {
         let now = self.clock.now();
         for report in reports.drain(..) {
             match report {
-                watch::Report::Event(line, event) => self.event(line, event, now),
+                watch::Report::Event(lines, event) => self.event(&lines, &event, now),
                 watch::Report::Problem(line, problem) => {
-                    if let Some(served) = self.lines.get(line) {
+                    if Providers::owns(line) {
+                        self.provided_problem(line, &problem);
+                    } else if let Some(served) = self.lines.get(line) {
                         self.view.problem(served, &problem);
                     }
                 }
@@ -58,19 +61,21 @@ impl Engine {
         }
     }
 
-    pub(super) fn event(&mut self, line: LineId, event: Rc<Event>, now: Moment) {
-        if line == TABLE {
-            self.reload_followed();
-            return;
+    pub(super) fn event(&mut self, lines: &LineIds, event: &Rc<Event>, now: Moment) {
+        let mut wanting = std::mem::take(&mut self.wanting);
+        self.lines.wanting(lines, event, &mut wanting);
+        for line in wanting.drain(..) {
+            if line == TABLE {
+                self.reload_followed();
+            } else if Providers::owns(line) {
+                self.provided(line, event, now);
+            } else if !self.catch_up.hears(line, event, now) && self.lines.given(line, event) {
+                self.catch_up.told(line, event);
+                self.status.events += 1;
+                self.hand_on(line, Rc::clone(event), now);
+            }
         }
-        if self.catch_up.hears(line, &event, now) {
-            return;
-        }
-        if self.lines.wants(line, &event) {
-            self.catch_up.told(line, &event);
-            self.status.events += 1;
-            self.hand_on(line, event, now);
-        }
+        self.wanting = wanting;
     }
 
     /// To the stream of its line, or to the scheduler. A stream line that

@@ -4,7 +4,7 @@
 //! run is shown as it happens; a change of the table takes effect at once.
 
 use std::io::{self, IsTerminal, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::engine::{Engine, Flow, TABLE};
@@ -26,6 +26,8 @@ pub struct ForegroundOptions {
     pub dialect: Dialect,
     /// Commands at once.
     pub max_jobs: u32,
+    /// Where the programs of providers are.
+    pub provider_dir: PathBuf,
 }
 
 /// Serves `table` until SIGINT or SIGTERM.
@@ -74,7 +76,8 @@ fn serve(table: &Path, options: &ForegroundOptions) -> io::Result<Exit> {
         return Ok(Exit::Config);
     }
     engine.follow(table)?;
-    engine.view.ready();
+    engine.beginning = true;
+    engine.tell_ready()?;
     while engine.turn()? == Flow::Continue {}
     Ok(Exit::Success)
 }
@@ -102,6 +105,7 @@ fn settings(options: &ForegroundOptions) -> Settings {
         stop_grace: 2,
         stop_kill: true,
         mailer: MAILER.into(),
+        provider_dir: options.provider_dir.clone(),
         state: None,
         log: LogChoice::default(),
     }
@@ -146,7 +150,7 @@ impl Engine {
                     .to_string_lossy()
                     .into_owned();
                 self.load(name, origin, &bytes);
-                self.view.ready();
+                self.beginning = true; // said at the end of the turn
             }
             Err(error) => self.view.unreadable(&origin, &error),
         }

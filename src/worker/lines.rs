@@ -10,10 +10,10 @@ use super::account::{self, AccountError};
 use super::environment;
 use super::filters::Filters;
 use super::status::{Record, Run};
-use crate::event::{Event, EventContext, LineId};
+use crate::event::{Event, EventContext, LineId, LineIds};
 use crate::run::{Identity, Outcome};
 use crate::schedule::RunId;
-use crate::table::{Limit, Line, Options};
+use crate::table::{Limit, Line, Options, Wanted, WhoFilter};
 use crate::watch::Request;
 
 /// One served line.
@@ -23,6 +23,8 @@ pub struct Served {
     /// Its table's name.
     pub table: Rc<str>,
     host: Rc<str>,
+    /// `by=` and `exe=`, where it has them.
+    who: Option<Box<WhoFilter>>,
     /// The environment of its commands, but for what differs from event to event.
     pub env: Environment,
     /// Who its commands run as, where `user=` or `group=` says so.
@@ -52,14 +54,41 @@ pub struct Change {
 }
 
 impl Lines {
-    /// Decides whether an event that the source reported for a line runs its
-    /// command: its filters must want the path.
-    pub fn wants(&mut self, id: LineId, event: &Rc<Event>) -> bool {
-        if !self.filters.want(id, event) {
-            return false;
-        }
+    /// Decides which lines of those that the source reported an event for run their
+    /// commands: their filters must want the path.
+    pub fn wanting(&mut self, lines: &LineIds, event: &Event, wanting: &mut Vec<LineId>) {
+        self.filters.wanting(lines, event, wanting);
+    }
+
+    /// A line that wants an event for its path gets it, if it wants it for its actor.
+    /// False: it does not, or there is no such line any more.
+    pub fn given(&mut self, id: LineId, event: &Event) -> bool {
         let Some(served) = self.by_id.get_mut(&id) else {
             return false; // the line went while its event was on the way
+        };
+        if let Some(filter) = &served.who {
+            let actor = event.actor.as_deref();
+            let exe = actor.and_then(|actor| actor.exe.as_deref());
+            let wanted = filter.wants(
+                actor.and_then(|actor| actor.uid),
+                actor.and_then(|actor| actor.user.as_deref()),
+                exe.map(|exe| exe.as_os_str().as_bytes()),
+            );
+            served.record.unknown += u64::from(wanted == Wanted::Unknown);
+            if wanted != Wanted::Yes {
+                return false;
+            }
+        }
+        served.record.events += 1;
+        true
+    }
+
+    /// Decides, and gives it if so, for a line on the paths of a provider, whose is the
+    /// first `own` bytes of the event's path.
+    pub fn wants_below(&mut self, id: LineId, event: &Event, own: usize) -> bool {
+        let served = self.by_id.get_mut(&id);
+        let Some(served) = served.filter(|_| self.filters.want_below(id, event, own)) else {
+            return false;
         };
         served.record.events += 1;
         true
@@ -221,6 +250,11 @@ impl Served {
         Ok(Self {
             table: table.into(),
             host: Rc::clone(host),
+            // Checked by the parser; without it a line has no filter at all.
+            who: WhoFilter::new(&line.options)
+                .ok()
+                .filter(|filter| !filter.is_empty())
+                .map(Box::new),
             env,
             identity,
             record: Record::default(),

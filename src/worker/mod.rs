@@ -6,7 +6,7 @@
 //! one table itself.
 //!
 //! The line that decides whether an event runs a command is in
-//! `Lines::wants` (lines.rs); when it runs is `schedule`'s, how is `run`'s.
+//! `Filters::wanting` (filters.rs); when it runs is `schedule`'s, how is `run`'s.
 
 mod account;
 mod catchup;
@@ -20,6 +20,7 @@ mod job;
 mod lines;
 mod orders;
 pub mod protocol;
+mod providers;
 mod runs;
 mod saved;
 mod show;
@@ -27,12 +28,15 @@ mod status;
 mod stop;
 mod streams;
 mod view;
+mod whose;
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
 pub use environment::usual_shell;
 pub use foreground::{ForegroundOptions, foreground, read_table};
+pub use providers::{about as about_provider, find as find_provider};
+pub use stop::KILLING;
 
 use crate::exit::Exit;
 use channel::{Channel, Incoming};

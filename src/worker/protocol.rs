@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::LogTarget;
 use crate::table::Dialect;
+use crate::watch::actor;
 
 /// No packet is larger.
 pub const MAX_PACKET: usize = 64 * 1024;
@@ -79,7 +80,7 @@ pub enum FromWorker {
         events: u64,
     },
     /// Figures of this worker: one of these for each `ToWorker::Status`.
-    Status(Status),
+    Status(Box<Status>),
     /// Figures of some of its lines: one of these for each `ToWorker::Lines`.
     Lines(Page),
 }
@@ -101,6 +102,8 @@ pub struct Settings {
     pub stop_kill: bool,
     /// What takes mail for `output=mail`.
     pub mailer: PathBuf,
+    /// Where the programs of providers are.
+    pub provider_dir: PathBuf,
     /// The file in which what `catch-up=` lines need is kept; None: nowhere.
     pub state: Option<PathBuf>,
     /// Where it logs: where its supervisor does.
@@ -143,6 +146,55 @@ pub struct Status {
     pub waiting: u64,
     /// Events that waited for a line, or whose line was removed: dropped with it.
     pub removed: u64,
+    /// The first of its providers, by name.
+    #[serde(default)]
+    pub providers: Vec<ProviderFigures>,
+    /// How many it has.
+    #[serde(default)]
+    pub all_providers: u32,
+    /// Of the processes behind events, while a line asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actors: Option<actor::Figures>,
+    /// What fanotify does, where it serves a line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fanotify: Option<FanotifyFigures>,
+}
+
+/// A program that says which paths `@NAME` stands for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderFigures {
+    /// NAME.
+    pub name: String,
+    /// Its process; None: it does not run.
+    pub pid: Option<i32>,
+    /// The process has said all that it has.
+    pub ready: bool,
+    /// Paths of its set.
+    pub members: u64,
+    /// Lines that name it.
+    pub lines: u32,
+    /// Times that it was started again.
+    pub restarts: u64,
+    /// Why it does not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Figures of fanotify since it began to serve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FanotifyFigures {
+    /// File systems, and directories on the way to them, that are marked.
+    pub marks: u64,
+    /// Directories remembered by their handles.
+    pub handles: u64,
+    /// Records read.
+    pub records: u64,
+    /// Of them, those that were nothing to any line.
+    pub foreign: u64,
+    /// Reads put off because nearly all was foreign.
+    pub delays: u64,
+    /// Events of directories that were gone before it was known where they were.
+    pub stale: u64,
 }
 
 /// Some of a worker's lines, in the order of their numbers.
@@ -202,6 +254,8 @@ pub struct LineFigures {
     pub skipped: u64,
     /// Events dropped by IN_NO_LOOP.
     pub looped: u64,
+    /// Events that `by=` or `exe=` might have wanted, of actors that were not known.
+    pub unknown: u64,
     /// Runs that started later than they were due: busy, jobs or limit held them.
     pub waited: u64,
     /// Times that the limit began to slow the line.

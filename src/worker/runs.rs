@@ -114,6 +114,9 @@ impl Engine {
                 self.view.started(&info, served, &events);
                 self.active.insert(run, (line, info));
                 self.lines.started(line, run, pid);
+                if let Some(actors) = &*self.source.actors() {
+                    actors.began(pid, line);
+                }
             }
             Err(error) if StartError::of(&error).is_some_and(StartError::is_temporary) => {
                 self.view.not_started(served, &error, true);

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::account::AccountError;
 use super::lines::Served;
 use super::view::{End, RunInfo, View};
+use super::whose;
 use crate::event::Event;
 use crate::run::Outcome;
 use crate::table::{Context, Diagnostic, Severity, Table, render, visible};
@@ -39,7 +40,7 @@ impl TerminalView {
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
-        if self.colour {
+        if self.colour && !text.is_empty() {
             format!("\x1b[{code}m{text}\x1b[0m")
         } else {
             text.to_owned()
@@ -117,6 +118,11 @@ impl View for TerminalView {
         self.say(&self.paint(colour, &text));
     }
 
+    fn provider(&mut self, name: &str, serious: bool, text: &str) {
+        let colour = if serious { YELLOW } else { DIM };
+        self.say(&self.paint(colour, &format!("provider {name}: {text}")));
+    }
+
     fn notice(&mut self, served: &Served, text: &str) {
         self.say(&self.paint(YELLOW, &format!("line {}: {text}", served.line.number)));
     }
@@ -128,9 +134,10 @@ impl View for TerminalView {
             &format!("to the stream of line {}", served.line.number),
         );
         self.say(&format!(
-            "{}  {target}  {}  {to}",
+            "{}  {target}  {}{}  {to}",
             clock(event),
-            event.mask.text()
+            event.mask.text(),
+            self.paint(DIM, &whose::text(event))
         ));
     }
 
@@ -138,9 +145,10 @@ impl View for TerminalView {
         for event in events {
             let target = self.paint(BOLD, &visible(event.target().as_bytes()));
             self.say(&format!(
-                "{}  {target}  {}",
+                "{}  {target}  {}{}",
                 clock(event),
-                event.mask.text()
+                event.mask.text(),
+                self.paint(DIM, &whose::text(event))
             ));
         }
         let head = self.paint(DIM, &format!("line {}, run {}:", info.line, info.run.0));
@@ -244,6 +252,12 @@ impl View for JsonView {
         let Problem { message, serious } = problem;
         let line = served.line.number;
         self.say(json!({"type": "problem", "line": line, "message": message, "serious": serious}));
+    }
+
+    fn provider(&mut self, name: &str, serious: bool, text: &str) {
+        self.say(json!({
+            "type": "provider", "provider": name, "message": text, "serious": serious,
+        }));
     }
 
     fn notice(&mut self, served: &Served, text: &str) {

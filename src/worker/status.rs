@@ -12,11 +12,13 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::engine::Engine;
 use super::lines::Served;
-use super::protocol::{LastRun, LineFigures, LineState, MAX_PACKET, Page, Status};
+use super::protocol::{FanotifyFigures, LastRun, LineFigures, LineState, MAX_PACKET, Page, Status};
 use crate::event::{self, LineId};
 use crate::run::Outcome;
 use crate::schedule::RunId;
 use crate::watch::Coverage;
+use crate::watch::actor::Actors;
+use crate::watch::fanotify::Figures;
 
 /// What a page's lines may take of a packet; the rest is for what is around them.
 const PAGE: usize = MAX_PACKET - 1024;
@@ -30,6 +32,8 @@ const MAX_TEXT: usize = 1024;
 pub struct Record {
     /// Events that its filters wanted.
     pub events: u64,
+    /// Events that `by=` or `exe=` might have wanted, of actors that were not known.
+    pub unknown: u64,
     /// Commands started.
     pub runs: u64,
     /// The latest of them.
@@ -91,6 +95,7 @@ impl Engine {
     pub(super) fn status(&self) -> Status {
         let source = self.source.figures();
         let (runs, failed) = self.streams.runs();
+        let (providers, all_providers) = self.providers.figures();
         Status {
             tables: self.lines.tables() as u32,
             lines: self.lines.len() as u32,
@@ -102,6 +107,10 @@ impl Engine {
             running: self.runner.running() as u64,
             waiting: self.scheduler.waiting() as u64 + self.streams.waiting(),
             removed: self.scheduler.totals().removed,
+            providers,
+            all_providers,
+            actors: self.source.actors().as_ref().map(Actors::figures),
+            fanotify: self.source.fanotify_figures().map(fanotify),
             ..self.status.clone()
         }
     }
@@ -135,7 +144,10 @@ impl Engine {
 
     fn figures(&self, id: LineId, served: &Served) -> LineFigures {
         let counters = self.scheduler.counters(id);
-        let (state, reason) = state(self.source.coverage(id));
+        let (state, reason) = match served.line.path.provider() {
+            Some((name, _)) => self.provided_state(id, name),
+            None => state(self.source.coverage(id)),
+        };
         let path = served.line.path.written.as_bytes();
         let path = path.get(..MAX_PATH).unwrap_or(path);
         let running = self.active.values().filter(|(line, _)| *line == id).count();
@@ -162,6 +174,7 @@ impl Engine {
             merged: counters.merged,
             skipped: counters.skipped,
             looped: counters.looped,
+            unknown: served.record.unknown,
             waited: counters.waited,
             slowed: counters.slowed,
             postponed: counters.postponed,
@@ -176,6 +189,17 @@ impl Engine {
             figures.stream = Some(stream);
         }
         figures
+    }
+}
+
+fn fanotify(figures: Figures) -> FanotifyFigures {
+    FanotifyFigures {
+        marks: figures.marks as u64,
+        handles: figures.handles as u64,
+        records: figures.records,
+        foreign: figures.foreign,
+        delays: figures.delays,
+        stale: figures.stale,
     }
 }
 

@@ -9,8 +9,9 @@ use super::protocol::FromWorker;
 use super::saved;
 use crate::time::Moment;
 
-/// TERM, then KILL after `kill-after=`, take no longer than this at a stop.
-const KILLING: Duration = Duration::from_secs(10);
+/// TERM, then KILL after `kill-after=` (5s unless a line says otherwise), take no
+/// longer than this at a stop.
+pub const KILLING: Duration = Duration::from_secs(7);
 
 /// How far a stop has come.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +20,7 @@ pub enum Stopping {
     No,
     /// Running commands have until then.
     Grace(Moment),
-    /// They had their time and are being killed, until then.
+    /// They had their time; streams, and with `stop_kill` all, are being killed, until then.
     Killing(Moment),
 }
 
@@ -41,6 +42,7 @@ impl Engine {
         self.scheduler.close();
         let now = self.clock.now();
         self.streams.close_all(self.grace(), now);
+        self.providers.stop(now);
         self.stopping = Stopping::Grace(now + self.grace());
         Ok(())
     }
@@ -53,24 +55,52 @@ impl Engine {
     /// Whether a stop is through.
     pub(super) fn flow(&mut self) -> io::Result<Flow> {
         let now = self.clock.now();
-        let running = self.runner.running();
-        let over = match self.stopping {
+        let waited_for = match self.stopping {
             Stopping::No => return Ok(Flow::Continue),
-            Stopping::Grace(until) | Stopping::Killing(until) => now >= until,
+            Stopping::Grace(until) if now < until => {
+                self.runner.running() + self.providers.running()
+            }
+            Stopping::Grace(_) => {
+                self.end_those_that_run(now);
+                self.ending()
+            }
+            Stopping::Killing(until) if now < until => self.ending(),
+            Stopping::Killing(_) => 0,
         };
-        if running > 0 && !over {
+        if waited_for > 0 {
             return Ok(Flow::Continue);
         }
-        if running > 0 && matches!(self.stopping, Stopping::Grace(_)) {
-            self.view.left_running(running, self.settings.stop_kill);
-            if self.settings.stop_kill {
-                self.runner.kill_all(now);
-                self.stopping = Stopping::Killing(now + KILLING);
-                return Ok(Flow::Continue);
-            }
-        }
+        self.providers.kill();
         self.save()?;
         Ok(Flow::Done)
+    }
+
+    /// The grace is over. A stream never goes on alone: only when its process has
+    /// ended is it known what of its events that has not read.
+    fn end_those_that_run(&mut self, now: Moment) {
+        let (all, streams) = (self.runner.running(), self.streams.running());
+        let killed = if self.settings.stop_kill {
+            self.runner.kill_all(now);
+            all
+        } else {
+            streams // they are sent TERM when their grace is over, which is this one
+        };
+        if killed > 0 {
+            self.view.left_running(killed, true);
+        }
+        if all > killed {
+            self.view.left_running(all - killed, false);
+        }
+        self.stopping = Stopping::Killing(now + KILLING);
+    }
+
+    /// How many processes were told to end and have not.
+    fn ending(&self) -> usize {
+        if self.settings.stop_kill {
+            self.runner.running()
+        } else {
+            self.streams.running()
+        }
     }
 
     /// Hands over what waits, up to the last event the kernel has for us.

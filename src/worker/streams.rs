@@ -15,7 +15,7 @@ use super::status::Run;
 use crate::event::{Event, LineId};
 use crate::run::stream::{Limits, StreamId, Streams};
 use crate::run::{Job, Outcome, Runner};
-use crate::schedule::RunId;
+use crate::schedule::{RunId, key};
 use crate::time::Moment;
 
 /// The streams of a worker, by the lines that feed them.
@@ -122,7 +122,7 @@ impl StreamLines {
         self.text.clear();
         event.write_json(&served.context(), &mut self.text);
         self.streams
-            .push(*id, self.text.as_bytes(), event.target().as_bytes());
+            .push(*id, self.text.as_bytes(), key(event).as_bytes());
     }
 
     /// Starts what is due and writes what there is room for.
@@ -212,9 +212,13 @@ impl StreamLines {
 
     /// Processes started, and of them ended with another status than 0.
     pub fn runs(&self) -> (u64, u64) {
+        (self.ended.0 + self.running() as u64, self.ended.1)
+    }
+
+    /// How many have a process.
+    pub fn running(&self) -> usize {
         let ids = self.open.keys().chain(&self.closing);
-        let running = ids.filter(|id| self.streams.is_running(**id)).count();
-        (self.ended.0 + running as u64, self.ended.1)
+        ids.filter(|id| self.streams.is_running(**id)).count()
     }
 
     /// Events that wait for a process to read them.

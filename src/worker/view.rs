@@ -85,6 +85,7 @@ pub trait View {
     fn dropped(&mut self, table: &str);
     fn ready(&mut self);
     fn problem(&mut self, served: &Served, problem: &Problem);
+    fn provider(&mut self, name: &str, serious: bool, text: &str);
     fn notice(&mut self, served: &Served, text: &str);
     fn streamed(&mut self, served: &Served, event: &Event);
     fn started(&mut self, info: &RunInfo, served: &Served, events: &[Rc<Event>]);
@@ -171,6 +172,15 @@ impl View for LogView {
         let line = served.line.number;
         log::log!(level, table = &*served.table, line;
             "({}) line {line}: {}", self.who(&served.table), problem.message);
+    }
+
+    fn provider(&mut self, name: &str, serious: bool, text: &str) {
+        let level = if serious {
+            log::Level::Warn
+        } else {
+            log::Level::Info
+        };
+        log::log!(level, "({}) provider {name}: {text}", self.owner);
     }
 
     fn notice(&mut self, served: &Served, text: &str) {

@@ -63,6 +63,8 @@ impl Runner {
             env: [&job.base, &job.env],
             stdin: stdin.unwrap_or(self.null.as_fd()),
             output,
+            errors: output,
+            with_us: false,
             append,
             cwd: job.cwd.as_deref(),
             umask: job.umask,

@@ -16,8 +16,12 @@ pub(super) struct Matcher {
 }
 
 impl Matcher {
-    /// None for a line whose patterns the parser would have refused.
+    /// None for a line whose patterns the parser would have refused, and for one on
+    /// the paths of a provider: which they are is not in its table.
     pub(super) fn new(line: &Line) -> Option<Self> {
+        if line.path.provider().is_some() {
+            return None;
+        }
         let pattern = Pattern::compile(&line.path).ok()?;
         let filter = Filter::new(&line.options).ok()?;
         Some(Self {

@@ -33,6 +33,8 @@ pub(super) struct Plan<'a> {
     pub(super) append: *const c_char,
     pub(super) stdin: RawFd,
     pub(super) output: RawFd,
+    pub(super) errors: RawFd,
+    pub(super) with_us: bool,
     pub(super) umask: Option<u32>,
     pub(super) nice: Option<i32>,
     pub(super) ids: Option<Ids<'a>>,
@@ -63,12 +65,19 @@ fn run_plan(plan: &Plan<'_>) -> Result<Infallible, Failure> {
         // SAFETY: a C string of `Strings`, alive until the child executes.
         check(Step::Directory, unsafe { libc::chdir(plan.cwd) }.into())?;
     }
-    let output = if plan.append.is_null() {
-        plan.output
+    if plan.with_us {
+        // After the user is changed, which takes it back.
+        // SAFETY: no memory is passed.
+        let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) };
+        check(Step::Signals, result.into())?;
+    }
+    let (output, errors) = if plan.append.is_null() {
+        (plan.output, plan.errors)
     } else {
-        open_output(plan.append)?
+        let file = open_output(plan.append)?;
+        (file, file)
     };
-    move_descriptors(plan.stdin, output)?;
+    move_descriptors(plan.stdin, output, errors)?;
     set_mask(0);
     execute(plan)
 }
@@ -153,8 +162,8 @@ fn open_output(path: *const c_char) -> Result<RawFd, Failure> {
 }
 
 /// 0, 1 and 2 are set; everything else closes when the program executes.
-fn move_descriptors(stdin: RawFd, output: RawFd) -> Result<(), Failure> {
-    for (from, to) in [(stdin, 0), (output, 1), (output, 2)] {
+fn move_descriptors(stdin: RawFd, output: RawFd, errors: RawFd) -> Result<(), Failure> {
+    for (from, to) in [(stdin, 0), (output, 1), (errors, 2)] {
         // `from` is above 2 (`memory::above_stdio`), so no target is overwritten before it is used,
         // and dup2 makes a copy, which is not close-on-exec.
         // SAFETY: no memory is passed; without CLONE_FILES the table is the child's own.

@@ -39,7 +39,7 @@ impl Engine {
                 differences::events(&spec, difference, asked, left, Origin::Offline, &mut events);
             }
             for event in events.drain(..) {
-                self.event(line, event, now);
+                self.event(&line.into(), &event, now);
             }
         }
         self.past_told(id);

@@ -118,6 +118,7 @@ impl Engine {
             if !self.catch_up.is_busy() && !self.look() {
                 return;
             }
+            self.catch_up.fresh = false;
             let until = self.clock.now() + PATIENCE;
             while self.catch_up.is_busy() {
                 let rest = until - self.clock.now();
@@ -131,8 +132,11 @@ impl Engine {
                     return;
                 }
             }
-            // A tick of the clock that stamps files lasts 10 ms at most (HZ=100).
-            std::thread::sleep(Duration::from_millis(11));
+            if self.catch_up.fresh {
+                // A tick of that clock lasts 10 ms at most (HZ=100); from Linux 6.13 on
+                // it need not be waited for.
+                std::thread::sleep(Duration::from_millis(11));
+            }
         }
     }
 }

@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""Who did it: what a line with who=true costs, beside auditd on the same work.
+
+The work is tests/actor_kit/storm.c: processes of another user that each remove a
+file, reaped at once. auditd runs with a configuration of its own and one rule, for
+unlink and unlinkat in that directory; the rule and the kernel's audit are taken back.
+"""
+import json, os, signal, subprocess
+from kit import Daemon, HERE, cpu, main, row, settled, until
+
+KIT = os.path.join(HERE, "..", "tests", "actor_kit")
+UID, COUNT = 54321, 2000
+RM = os.path.realpath("/bin/rm")
+
+
+def programs(work):
+    out = {}
+    for name in ("storm", "unlink"):
+        out[name] = os.path.join(work, name)
+        subprocess.run(["gcc", "-O2", "-static", "-o", out[name], os.path.join(KIT, name + ".c")], check=True)
+    return out
+
+
+def storm(programs, program, directory, at_once):
+    subprocess.run([programs["storm"], program, directory, str(COUNT), str(at_once), str(UID)], check=True,
+                   stdout=subprocess.DEVNULL)
+
+
+class Audit:
+    """auditd by hand; the kernel's audit is off again after it."""
+
+    def __init__(self, work, directory):
+        self.directory, self.conf = directory, os.path.join(work, "audit")
+        os.makedirs(os.path.join(self.conf, "plugins.d"), exist_ok=True)
+        self.log = os.path.join(self.conf, "audit.log")
+        if os.path.exists(self.log):
+            os.unlink(self.log)
+        with open(os.path.join(self.conf, "auditd.conf"), "w") as f:
+            f.write(f"log_file = {self.log}\nlog_format = RAW\nflush = INCREMENTAL_ASYNC\nfreq = 50\n"
+                    f"max_log_file = 100\nnum_logs = 2\nplugin_dir = {self.conf}/plugins.d\n")
+        os.chmod(os.path.join(self.conf, "auditd.conf"), 0o640)
+
+    def __enter__(self):
+        self.proc = subprocess.Popen(["/usr/sbin/auditd", "-n", "-c", self.conf],
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until("auditd", lambda: f"pid {self.proc.pid}" in self.ctl("-s"))
+        self.ctl("-b", "65536")
+        self.ctl("-e", "1")
+        self.ctl("-a", "always,exit", "-F", "arch=b64", "-S", "unlink,unlinkat", "-F", f"dir={self.directory}",
+                 "-k", "incron-bench")
+        return self
+
+    def __exit__(self, *_):
+        self.ctl("-D", "-k", "incron-bench")
+        self.ctl("-e", "0")
+        self.proc.send_signal(signal.SIGTERM)
+        self.proc.wait(20)
+
+    def ctl(self, *words):
+        return subprocess.run(["auditctl", *words], capture_output=True, text=True).stdout
+
+    def kernel_thread(self):
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                if open(f"/proc/{pid}/comm").read() == "kauditd\n":
+                    return int(pid)
+            except OSError:
+                pass
+
+    def named(self, program):
+        text = open(self.log, errors="replace").read()
+        return sum(f'exe="{program}"' in line and f" uid={UID} " in line and "incron-bench" in line
+                   for line in text.splitlines())
+
+
+def beside_auditd(work, rounds):
+    """The same removals under a line with who=true, and under auditd."""
+    tools = programs(work)
+    for name, program in (("rm", RM), ("unlink", tools["unlink"])):
+        for at_once in (1, 4):
+            ours, theirs, named, audited = [], [], [], []
+            for _ in range(rounds):
+                with Daemon(work) as d:
+                    d.table("@W IN_DELETE,who=true,run=stream cat >> @O/events\n")
+                    d.start()
+                    os.chown(d.path("watched"), UID, -1)
+                    worker, events = d.worker(), d.path("out", "events")
+                    before = settled(worker)
+                    storm(tools, program, d.path("watched"), at_once)
+                    until("the events", lambda: lines(events) >= COUNT)
+                    ours.append((settled(worker) - before) * 1e6 / COUNT)
+                    named.append(sum(is_named(line, program) for line in open(events)))
+                    directory = d.path("watched")
+                    with Audit(work, directory) as audit:
+                        pids = [audit.proc.pid, audit.kernel_thread()]
+                        before = cpu(*pids)
+                        storm(tools, program, directory, at_once)
+                        until("the log", lambda: audit.named(program) >= COUNT, 20, 0.1)
+                        theirs.append((cpu(*pids) - before) * 1e6 / COUNT)
+                        audited.append(audit.named(program))
+            what = f"{name}, {at_once} at a time"
+            row(6, f"who: {what}: of 2,000 named", named, COUNT, "", most=False)
+            row(6, f"auditd: {what}: of 2,000 named", audited, 0, "", most=False)
+            row(6, f"who: {what}: CPU a removal", ours, 1000, "us")
+            row(6, f"auditd: {what}: CPU a removal", theirs, 1000, "us")
+            row(6, f"who: {what}: CPU to auditd's", [a / b for a, b in zip(ours, theirs)], 0.5, "x")
+
+
+def lines(path):
+    try:
+        return open(path, "rb").read().count(b"\n")
+    except FileNotFoundError:
+        return 0
+
+
+def is_named(line, program):
+    event = json.loads(line)
+    actor = event["actor"]
+    return (actor["confidence"], actor["exe"], actor["uid"], actor["cmdline"]) == \
+        ("exact", program, UID, [program, event["path"]])
+
+
+def an_exec(work, rounds):
+    """Programs that are executed and change nothing, with a line that asks and without."""
+    tools = programs(work)
+    costs, idle = [], []
+    for _ in range(rounds):
+        for asks, figures in (("who=true", costs), ("who=false", idle)):
+            with Daemon(work) as d:
+                d.table(f"@W IN_DELETE,{asks} true\n")
+                d.start()
+                os.mkdir(d.path("elsewhere"))
+                worker = d.worker()
+                before = settled(worker)
+                storm(tools, "/bin/true", d.path("elsewhere"), 1)
+                figures.append((settled(worker) - before) * 1e6 / COUNT)
+    row(6, "who: CPU an exec of the machine", costs, 70, "us")
+    row(6, "no line asks: CPU an exec of the machine", idle, 1, "us")
+
+
+if __name__ == "__main__":
+    main([an_exec, beside_auditd])
