@@ -326,6 +326,23 @@ fn a_file_and_a_pattern() {
 }
 
 #[test]
+fn a_file_that_was_made_is_told_as_one_in_a_directory_is() {
+    let prefix = prefix("IN_OPEN");
+    let hook = prefix.path("collect").display().to_string();
+    let options = "IN_CREATE,IN_CLOSE_WRITE,catch-up=true,stdin=json";
+    prefix.table(
+        "t",
+        &format!("@W/f {options} {hook}\n@W/*.x {options} {hook}\n"),
+    );
+    assert_eq!(run(&prefix), []);
+    for name in ["f", "g.x"] {
+        fs::write(prefix.watched().join(name), "1").unwrap();
+    }
+    let both: &[&str] = &["IN_CREATE", "IN_CLOSE_WRITE"];
+    expect(&run(&prefix), &[("f", both), ("g.x", both)]);
+}
+
+#[test]
 fn names_of_any_bytes_and_trees_of_any_depth() {
     let prefix = prefix("IN_CREATE,IN_DELETE,IN_MOVE");
     let odd: [&[u8]; 5] = [b"\xff\xfe", b"a\nb", b"'%$", b" ", b"\xc3\x28.x"];
@@ -398,6 +415,59 @@ fn without_its_file_everything_else_goes_on() {
             .any(|told| told.path == "new" && !told.offline)
     });
     assert_eq!(daemon.stop(), Some(0));
+}
+
+/// A tmpfs that ends with the test.
+struct Small(std::path::PathBuf);
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_is_over_when_it_is_over() {
+    let prefix = prefix("IN_CREATE");
+    let state = prefix.path("state");
+    let flags = nix::mount::MsFlags::empty();
+    let size = Some("size=2m");
+    if nix::mount::mount(Some("tmpfs"), &state, Some("tmpfs"), flags, size).is_err() {
+        return eprintln!("skipped: may not mount");
+    }
+    let _small = Small(state.clone());
+    let daemon = prefix.start_anew();
+    let filler = state.join("filler");
+    let mut fill = fs::File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut fill, &[0; 4096]).is_ok() {}
+    let name = |i: usize| format!("{i:0200}");
+    for i in 0..500 {
+        fs::write(prefix.watched().join(name(i)), "").unwrap();
+    }
+    daemon.wait_log("changes are served, and reported once more by catch-up= at the next start");
+    prefix.wait("all events", || events(&prefix).len() >= 500);
+    drop(fill);
+    fs::remove_file(&filler).unwrap();
+    fs::write(prefix.watched().join("after"), "").unwrap();
+    daemon.wait_log("can be written again");
+    assert_eq!(daemon.stop(), Some(0));
+    let now = events(&prefix);
+    assert_eq!(now.len(), 501);
+    assert!(now.iter().all(|told| !told.offline));
+    // What could not be written down is told once more, and then it is known. What
+    // waits for its command at a stop comes with the next start.
+    let mut again = Vec::new();
+    for _ in 0..20 {
+        let more = run(&prefix);
+        if more.is_empty() {
+            break;
+        }
+        again.extend(more);
+    }
+    let paths = by_path(&again);
+    assert_eq!(paths.len(), again.len());
+    assert!(paths.len() <= 500 && !paths.contains_key("after"));
+    assert!(run(&prefix).is_empty());
 }
 
 #[test]

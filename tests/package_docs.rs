@@ -9,7 +9,7 @@ use std::process::Command;
 
 use incron::config::Config;
 
-const PROGRAMS: [(&str, &str, &str); 3] = [
+const PROGRAMS: [(&str, &str, &str); 4] = [
     ("incrond", env!("CARGO_BIN_EXE_incrond"), "man/incrond.8"),
     (
         "incrontab",
@@ -21,6 +21,11 @@ const PROGRAMS: [(&str, &str, &str); 3] = [
         env!("CARGO_BIN_EXE_incronctl"),
         "man/incronctl.8",
     ),
+    (
+        "incron-containers",
+        env!("CARGO_BIN_EXE_incron-containers"),
+        "man/incron-containers.8",
+    ),
 ];
 
 /// Every command of a program, with options of their own.
@@ -28,6 +33,7 @@ fn commands(name: &str) -> &'static [&'static str] {
     match name {
         "incrond" => &["run"],
         "incronctl" => &["status", "simulate", "reload"],
+        "incron-containers" => &["provide", "list"],
         _ => &[],
     }
 }

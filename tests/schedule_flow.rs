@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use incron::event::{Actor, Event, LineId, Origin};
+use incron::event::{Actor, Confidence, Event, LineId, Origin};
 use incron::schedule::{Action, RunId, Scheduler};
 use incron::table::{Batch, Busy, Limit, Mask, Options};
 use incron::time::Moment;
@@ -504,18 +504,30 @@ fn no_loop_drops_what_the_run_may_have_caused() {
     // Read together, before anything ran: nobody's loop.
     b.change("a").change("b").expect(&["run a", "run b"]);
     b.change("a").expect(&[]);
-    let actor = Rc::new(Actor {
-        pid: 1,
-        uid: None,
-        exe: None,
-    });
-    b.give(Event {
-        actor: Some(actor),
+    let by = |line, confidence| Event {
+        actor: Some(Rc::new(Actor {
+            line,
+            confidence,
+            ..Actor::of_pid(1)
+        })),
         ..event("c", Mask::MODIFY)
-    })
-    .expect(&["run c"]);
-    b.end(true).end(true).change("a").end(true).expect(&[]);
-    assert_eq!(b.scheduler.counters(LINE).looped, 2);
+    };
+    // Known for somebody else, or for another line: no loop, however much runs.
+    b.give(by(None, Confidence::Exact)).expect(&["run c"]);
+    let other = Some(LineId(LINE.0 + 1));
+    b.give(by(other, Confidence::Exact)).expect(&["run c"]);
+    // Not known well enough: as without.
+    b.give(by(None, Confidence::Late)).expect(&[]);
+    b.end(true)
+        .end(true)
+        .end(true)
+        .change("a")
+        .end(true)
+        .expect(&[]);
+    assert_eq!(b.scheduler.counters(LINE).looped, 3);
+    // Known for its own: long after the run, too.
+    b.give(by(Some(LINE), Confidence::Exact)).expect(&[]);
+    assert_eq!(b.scheduler.counters(LINE).looped, 4);
     b.change("a").expect(&["run a"]);
 }
 

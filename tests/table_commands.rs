@@ -321,7 +321,9 @@ fn examples_are_good() {
 fn explanations_say_what_runs() {
     let text = "SHELL=/bin/bash\n/a/ 8,include=*.jpg,IN_ONLYDIR handle $@$#\n/b IN_CREATE,recursive=false x | y $#\n";
     let (table, diagnostics) = parse(text.as_bytes(), &context(Dialect::V0_5_12, false));
-    let text = explain(&table, &diagnostics, OsStr::new("/bin/sh"));
+    let text = explain(&table, &diagnostics, OsStr::new("/bin/sh"), &|_| {
+        String::new()
+    });
     for part in [
         "line 2",
         "/a/ and, if it is a directory, all below it except dot directories; only *.jpg",
@@ -348,6 +350,7 @@ fn the_manual_has_every_field() {
         pid: 1,
         uid: Some(0),
         exe: Some("/bin/x".into()),
+        ..Default::default()
     }));
     full.labels = Some(Rc::new([("id".to_string(), "v".to_string())].into()));
     let context = EventContext {

@@ -13,7 +13,7 @@ fn all(bytes: &[u8]) {
             let (table, diagnostics) = parse(bytes, &context(dialect, system));
             let text = render(&diagnostics, bytes, "t", Severity::Note, true);
             assert_eq!(text.is_empty(), diagnostics.is_empty());
-            incron::table::explain(&table, &diagnostics, "/bin/sh".as_ref());
+            incron::table::explain(&table, &diagnostics, "/bin/sh".as_ref(), &|_| String::new());
             for line in &table.lines {
                 assert!(!line.mask.events().is_empty());
                 assert!(!line.command.text.is_empty());

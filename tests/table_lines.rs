@@ -226,7 +226,6 @@ fn wrong_paths() {
         "./a",
         "~/a",
         "$HOME/a",
-        "@homes/a",
         "\"/a",
         &format!("/{}", "x".repeat(5000)),
     ] {
@@ -237,11 +236,55 @@ fn wrong_paths() {
             "{path}: {errors:?}"
         );
     }
-    assert!(
-        errors("@homes/a IN_CREATE c")[0]
-            .message
-            .contains("not supported yet")
-    );
+}
+
+#[test]
+fn paths_of_a_provider() {
+    for (text, written, name, rest, pattern) in [
+        ("@homes", "@homes", "homes", "", false),
+        ("@homes/", "@homes/", "homes", "/", false),
+        ("@a-b_1/.ssh", "@a-b_1/.ssh", "a-b_1", "/.ssh", false),
+        (
+            "\"@homes/My Docs\"",
+            "@homes/My Docs",
+            "homes",
+            "/My Docs",
+            false,
+        ),
+        ("@a\\-b/*.jpg", "@a-b/*.jpg", "a-b", "/*.jpg", true),
+        (
+            "@homes/{a,b}\\*/**",
+            "@homes/{a,b}\\*/**",
+            "homes",
+            "/{a,b}\\*/**",
+            true,
+        ),
+    ] {
+        let path = line(&format!("{text} IN_CREATE c")).path;
+        assert_eq!(path.written, written, "{text}");
+        assert_eq!(path.pattern, pattern, "{text}");
+        assert_eq!(path.provider(), Some((name, rest.as_bytes())), "{text}");
+    }
+    assert_eq!(line("/@homes IN_CREATE c").path.provider(), None);
+    for wrong in [
+        "@",
+        "@/a",
+        "@ho.mes",
+        "@hom*/a",
+        "@{a,b}/c",
+        "@h@/a",
+        "@homes/../a",
+        "@é",
+    ] {
+        let errors = errors(&format!("  {wrong} IN_CREATE c"));
+        assert_eq!(
+            (errors.len(), errors[0].column),
+            (1, 3),
+            "{wrong}: {errors:?}"
+        );
+        assert!(errors[0].help.is_some(), "{wrong}");
+    }
+    assert_eq!(warnings("@homes/a IN_CREATE,catch-up=true c").len(), 1);
 }
 
 #[test]

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use incron::table::{
-    Batch, Busy, Dialect, Kind, Limit, Options, Output, Shell, Source, Stdin, parse,
+    Batch, Busy, Dialect, Kind, Limit, Mask, Options, Output, Shell, Source, Stdin, parse,
 };
 use proptest::prelude::*;
-use table_common::{context, errors, line};
+use table_common::{context, errors, line, system_line};
 
 fn options(words: &str) -> Options {
     line(&format!("/a 8,{words} c")).options
@@ -112,23 +112,13 @@ fn users_only_in_system_tables() {
 }
 
 #[test]
-fn not_supported_yet() {
+fn what_only_fanotify_serves() {
     let context = context(Dialect::V0_5_12, true);
-    for text in [
-        "/a 8,who=true c",
-        "/a 8,source=fanotify c",
-        "/a IN_OPEN_EXEC c",
-        "@homes/a 8 c",
-    ] {
-        let (table, diagnostics) = parse(text.as_bytes(), &context);
-        assert!(table.lines.is_empty());
-        assert!(
-            diagnostics
-                .iter()
-                .any(|d| d.message.contains("not supported yet")),
-            "{text}"
-        );
-    }
+    let (table, _) = parse(b"/a IN_OPEN_EXEC,source=fanotify c", &context);
+    let line = &table.lines[0];
+    assert_eq!(line.mask, Mask::OPEN_EXEC);
+    assert_eq!(line.options.source, Source::Fanotify);
+    assert_eq!(line.mask.written(), "IN_OPEN_EXEC");
 }
 
 #[test]
@@ -193,6 +183,45 @@ fn wrong_values() {
 }
 
 #[test]
+fn who_did_it() {
+    let options = |words: &str| system_line(&format!("/a 8,{words} c")).options;
+    let o = options("by=alice,!bob:!0,exe=/usr/bin/*,by=1001");
+    assert_eq!(o.by, ["alice", "!bob", "!0", "1001"]);
+    assert_eq!(o.exe, ["/usr/bin/*"]);
+    assert!(o.who, "it implies who=true");
+    assert!(options("who=true").who && !options("who=false").who);
+    let system = context(Dialect::V0_5_12, true);
+    for words in [
+        "who=yes",
+        "by=",
+        "by=!",
+        "by=a::b",
+        "exe=",
+        "exe=!",
+        "exe=/",
+        "exe=bin/x",
+        "by=a,who=false",
+        "by=a,poll=1s",
+        "exe=a,source=inotify",
+        "who=true,source=poll",
+    ] {
+        let (table, diagnostics) = parse(format!("/a 8,{words} c").as_bytes(), &system);
+        assert!(table.lines.is_empty(), "{words}");
+        assert!(diagnostics.iter().any(|d| d.help.is_some()), "{words}");
+    }
+    let user = context(Dialect::V0_5_12, false);
+    for words in ["who=true", "by=alice", "exe=!/usr/bin/dpkg"] {
+        let (table, diagnostics) = parse(format!("/a 8,{words} c").as_bytes(), &user);
+        assert!(table.lines.is_empty());
+        assert!(
+            diagnostics[0].message.contains("system directory"),
+            "{diagnostics:?}"
+        );
+        assert!(diagnostics[0].help.as_ref().unwrap().contains("only root"));
+    }
+}
+
+#[test]
 fn what_contradicts_or_repeats() {
     for words in [
         "settle=1s,settle=2s",
@@ -232,7 +261,16 @@ fn any_words() -> impl Strategy<Value = String> {
         vec![r"include=*.{a,b}:c\,d:/x/", r"include=\*\ \:"],
         vec![r"exclude=.git", "exclude=a:b"],
         vec!["type=file", "type=dir"],
-        vec!["source=inotify", "source=poll", "poll=100ms"],
+        // Either is said of who did it, or of a source that cannot tell.
+        vec![
+            "source=inotify",
+            "source=poll",
+            "poll=100ms",
+            "who=true",
+            "by=alice:!bob",
+            r"by=0,exe=/usr/bin/*:!x\,y",
+            "exe=!{a,b}",
+        ],
         vec!["settle=1500ms", "settle=2s,max-wait=1h"],
         vec!["batch=7", "batch=7s,stdin=paths", "run=stream"],
         vec!["jobs=3"],
@@ -255,9 +293,9 @@ proptest! {
     #[test]
     fn written_options_mean_the_same(words in any_words()) {
         let comma = if words.is_empty() { "" } else { "," };
-        let read = line(&format!("/a 8{comma}{words} c")).options;
+        let read = system_line(&format!("/a 8{comma}{words} c")).options;
         let written = read.written(Dialect::V0_5_12);
-        let again = line(&format!("/a {} c", [vec!["8".to_string()], written].concat().join(",")));
+        let again = system_line(&format!("/a {} c", [vec!["8".to_string()], written].concat().join(",")));
         prop_assert_eq!(again.options, read);
     }
 }

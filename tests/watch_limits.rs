@@ -17,13 +17,19 @@ const LIMIT: &str = "/proc/sys/user/max_inotify_watches";
 fn a_full_table_is_told_once_and_tried_again() {
     let script =
         format!("echo 12 >{LIMIT} && exec \"$0\" --exact --ignored --nocapture inner_full_table");
+    inner(&["unshare", "-U", "-r", "sh", "-c", &script], &[]);
+}
+
+/// Runs a test of this file in a process of its own, by means of another program.
+fn inner(program: &[&str], args: &[&str]) {
     let exe = std::env::current_exe().unwrap();
-    let run = Command::new("unshare")
-        .args(["-U", "-r", "sh", "-c", &script])
+    let run = Command::new(program[0])
+        .args(&program[1..])
         .arg(exe)
+        .args(args)
         .output();
     let Ok(run) = run else {
-        return eprintln!("skipped: no unshare(1)");
+        return eprintln!("skipped: no {}", program[0]);
     };
     let text =
         String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);
@@ -78,6 +84,134 @@ fn inner_full_table() {
         kit.write(&format!("d/{i}/g"));
     }
     assert_eq!(kit.told().len(), 20);
+}
+
+const INNER: [&str; 3] = ["--exact", "--ignored", "--nocapture"];
+
+/// The kernel is made to refuse some watches by strace(1), as it does in want.
+#[test]
+fn a_kernel_without_memory_is_told_once_and_tried_again() {
+    let inject = "inject=inotify_add_watch:error=ENOMEM:when=18..22";
+    let strace = ["strace", "-f", "-o", "/dev/null", "-e", inject];
+    inner(&strace, &[&["inner_no_memory"], &INNER[..]].concat());
+}
+
+#[test]
+#[ignore = "run by a_kernel_without_memory_is_told_once_and_tried_again"]
+fn inner_no_memory() {
+    let kit = Kit::new();
+    for i in 0..20 {
+        kit.mkdir(&format!("d/{i}"));
+    }
+    refused_and_tried_again(kit, "no memory", || ());
+}
+
+/// Descriptors are counted for a process: in one of its own, lest others want some.
+#[test]
+fn a_process_without_descriptors_is_told_once_and_tries_again() {
+    inner(&["env"], &[&["inner_no_descriptors"], &INNER[..]].concat());
+}
+
+#[test]
+#[ignore = "run by a_process_without_descriptors_is_told_once_and_tries_again"]
+fn inner_no_descriptors() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let kit = Kit::new();
+    // A scan holds a directory open for each level.
+    kit.mkdir("d/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18/19");
+    let open = fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, open + 8, hard).unwrap();
+    refused_and_tried_again(kit, "ulimit -n", || {
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    });
+}
+
+/// The directories of `d` cannot all be watched, until `relieved`.
+fn refused_and_tried_again(mut kit: Kit, why: &str, relieved: impl Fn()) {
+    let line = kit.line("d", Mask::CREATE);
+    assert_eq!(kit.problems.len(), 1, "{:?}", kit.problems);
+    let message = &kit.problems[0].message;
+    assert!(kit.problems[0].serious);
+    for part in [why, "/d: ", "or more"] {
+        assert!(message.contains(part), "{message}");
+    }
+    kit.write("d/top");
+    assert_eq!(kit.told_to(line), ["CREATE d|top"]);
+    relieved();
+    let mut out = Vec::new();
+    let again = kit.source.deadline().unwrap();
+    kit.source.tick(again, &mut out);
+    assert_eq!(kit.source.deadline(), None);
+    let relief =
+        |r: &incron::watch::Report| matches!(r, incron::watch::Report::Problem(_, p) if !p.serious);
+    assert!(out.iter().any(relief), "{out:?}");
+    let mut dirs = vec![kit.path("d")];
+    while let Some(dir) = dirs.pop() {
+        let below = fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        dirs.extend(below.filter(|path| path.is_dir()));
+        fs::write(dir.join("f"), "").unwrap();
+        assert_eq!(kit.told_to(line).len(), 1, "{}", dir.display());
+    }
+}
+
+/// Permission is that of the thread's user; files belong to it, as a user's do.
+#[test]
+fn a_directory_that_may_not_be_read_for_a_while_is_served_again() {
+    const NOBODY: u32 = 65534;
+    let mut kit = Kit::new();
+    kit.mkdir("d/a/old");
+    let own = Command::new("chown")
+        .args(["-R", &format!("{NOBODY}:{NOBODY}")])
+        .arg(kit.path(""))
+        .status();
+    if !own.is_ok_and(|own| own.success()) {
+        return eprintln!("skipped: needs root");
+    }
+    nix::unistd::setfsuid(NOBODY.into());
+    let line = kit.line("d", Mask::CREATE | Mask::CLOSE_WRITE);
+    let (a, d) = (kit.path("d/a"), kit.path("d"));
+    let mode = |mode: u32| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs::set_permissions(&a, mode).unwrap();
+    };
+    // A program that root starts is root again.
+    let by_root = |script: &str| {
+        let run = Command::new("sh")
+            .args(["-ec", script])
+            .current_dir("/")
+            .env("D", &d)
+            .status();
+        assert!(run.unwrap().success());
+    };
+    mode(0);
+    by_root("mkdir -p $D/a/new/deep; echo > $D/a/new/deep/one; echo > $D/a/old/two");
+    let mut told = kit.told_to(line);
+    told.sort();
+    let wanted = [
+        "CLOSE_WRITE d/a/old|two",
+        "CREATE d/a/old|two",
+        "CREATE,ISDIR d/a|new",
+    ];
+    assert_eq!(told, wanted);
+    assert_eq!(kit.source.deadline(), None, "nothing is waited for by time");
+    mode(0o700);
+    let mut told = kit.told_to(line);
+    told.sort();
+    let wanted = [
+        "CLOSE_WRITE d/a/new/deep|one (rescan)",
+        "CREATE d/a/new/deep|one (rescan)",
+        "CREATE,ISDIR d/a/new|deep (rescan)",
+    ];
+    assert_eq!(told, wanted);
+    by_root("echo > $D/a/new/deep/three");
+    let wanted = [
+        "CREATE d/a/new/deep|three",
+        "CLOSE_WRITE d/a/new/deep|three",
+    ];
+    assert_eq!(kit.told_to(line), wanted);
 }
 
 #[test]

@@ -149,3 +149,55 @@ fn a_mount_inside_the_tree_is_followed_and_so_is_its_end() {
     kit.write("d/m/hidden/h");
     assert_eq!(kit.told(), ["CREATE d/m|g", "CREATE d/m/hidden|h"]);
 }
+
+#[test]
+fn a_directory_made_just_before_a_mount_hides_it_is_watched_after_its_end() {
+    let mut kit = Kit::new();
+    kit.mkdir("d/m");
+    kit.line("d", Mask::CREATE);
+    kit.mkdir("d/m/new/sub");
+    let Some(fs) = Tmpfs::over(kit.path("d/m")) else {
+        return;
+    };
+    assert_eq!(told(&mut kit), ["CREATE,ISDIR d/m|new"]);
+    drop(fs);
+    assert_eq!(told(&mut kit), ["CREATE,ISDIR d/m/new|sub (scan)"]);
+    kit.write("d/m/new/sub/f");
+    assert_eq!(kit.told(), ["CREATE d/m/new/sub|f"]);
+}
+
+#[test]
+fn what_a_bind_mount_showed_is_not_told_under_its_path_after_its_end() {
+    let mut kit = Kit::new();
+    kit.mkdir("d/a");
+    kit.mkdir("d/b");
+    kit.mkdir("o");
+    kit.line("d", Mask::CREATE);
+    for shown in ["d/a", "o"] {
+        let bound = mount(
+            Some(&kit.path(shown)),
+            &kit.path("d/b"),
+            None::<&str>,
+            MsFlags::MS_BIND,
+            None::<&str>,
+        );
+        if bound.is_err() {
+            eprintln!("skipped: may not mount");
+            return;
+        }
+        let bound = Tmpfs(kit.path("d/b"));
+        assert_eq!(told(&mut kit), [""; 0]);
+        kit.write(&format!("{shown}/f"));
+        let heard = kit.told();
+        assert!(heard.contains(&"CREATE d/b|f".into()), "{heard:?}");
+        drop(bound);
+        assert_eq!(told(&mut kit), [""; 0]);
+        kit.write(&format!("{shown}/g"));
+        kit.write(&format!("d/b/of-{}", &shown[..1]));
+        let mut want = vec![format!("CREATE d/b|of-{}", &shown[..1])];
+        if shown == "d/a" {
+            want.insert(0, "CREATE d/a|g".into());
+        }
+        assert_eq!(kit.told(), want);
+    }
+}

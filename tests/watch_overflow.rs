@@ -2,8 +2,10 @@
 
 mod watch_kit;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use incron::event::Origin;
 use incron::table::Mask;
@@ -42,6 +44,80 @@ fn twenty_thousand_new_files_through_a_queue_of_64() {
     assert!(kit.source.figures().overflows > 0);
     kit.write("d/3/3");
     assert_eq!(kit.told(), ["CLOSE_WRITE d/3|3"]);
+}
+
+/// A writer that goes on while we read: one rescan follows another, and each must
+/// know what the one before has told.
+#[test]
+fn twenty_thousand_new_files_while_the_queue_overflows_again_and_again() {
+    let Some(mut kit) = kit(64) else { return };
+    for d in 0..20 {
+        kit.mkdir(&format!("d/{d}"));
+    }
+    kit.line("d", Mask::CLOSE_WRITE);
+    let dirs: Vec<_> = (0..20).map(|d| kit.path(&format!("d/{d}"))).collect();
+    let written = std::sync::Arc::new(AtomicUsize::new(0));
+    let count = std::sync::Arc::clone(&written);
+    let writer = std::thread::spawn(move || {
+        for f in 0..1000 {
+            for dir in &dirs {
+                fs::write(dir.join(f.to_string()), b"x").unwrap();
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut until = 0;
+    loop {
+        // Each read but the last finds the queue full.
+        until = 20_000.min(until + 100);
+        while written.load(Ordering::Relaxed) < until && !writer.is_finished() {
+            std::thread::yield_now();
+        }
+        let last = writer.is_finished();
+        for (_, e) in if last { kit.events() } else { kit.read() } {
+            let path = kit.relative(e.target().as_ref());
+            told.entry(path).or_default().push(kit.text(&e));
+        }
+        if last {
+            break;
+        }
+        until = until.max(written.load(Ordering::Relaxed));
+    }
+    writer.join().unwrap();
+    let twice: Vec<_> = told.values().filter(|t| t.len() > 1).collect();
+    let figures = kit.source.figures();
+    assert_eq!(
+        (told.len(), twice.len()),
+        (20_000, 0),
+        "{figures:?} {twice:?}"
+    );
+    assert!(figures.overflows > 10, "{figures:?}");
+}
+
+/// A close changes no time of a file.
+#[test]
+fn a_close_is_told_though_only_a_rescan_has_seen_the_file_open() {
+    let Some(mut kit) = kit(16) else { return };
+    kit.mkdir("d");
+    let line = kit.line("d", Mask::CREATE | Mask::CLOSE_WRITE);
+    let fill = |kit: &Kit, from: u32| {
+        for f in from..from + 50 {
+            kit.write(&format!("d/{f}"));
+        }
+    };
+    fill(&kit, 0);
+    let mut file = fs::File::create(kit.path("d/open")).unwrap();
+    std::io::Write::write_all(&mut file, b"x").unwrap();
+    let of = |told: Vec<String>| -> Vec<String> {
+        told.into_iter().filter(|t| t.contains("|open")).collect()
+    };
+    assert_eq!(of(kit.told_to(line)), ["CREATE d|open (rescan)"]);
+    fill(&kit, 50);
+    drop(file);
+    assert_eq!(of(kit.told_to(line)), ["CLOSE_WRITE d|open (rescan)"]);
+    fill(&kit, 100);
+    assert_eq!(of(kit.told_to(line)), [""; 0]);
 }
 
 #[test]
@@ -173,4 +249,122 @@ fn a_line_on_everything_does_not_overflow_by_our_own_reading() {
     };
     assert_eq!((of(Mask::CREATE), of(Mask::CLOSE_WRITE)), (100, 100));
     assert_eq!(kit.source.figures().overflows, 1);
+}
+
+/// As the file systems of old disks: ext4 with inodes of 128 bytes.
+#[test]
+fn nothing_is_lost_where_stamps_are_whole_seconds() {
+    let Some(mut kit) = kit(16) else { return };
+    kit.mkdir("d");
+    let (image, top) = (kit.path("image"), kit.path("d"));
+    let image = image.to_str().unwrap();
+    fs::File::create(image).unwrap().set_len(8 << 20).unwrap();
+    let run = |program: &str, args: &[&str]| {
+        let done = Command::new(program).args(args).output();
+        done.is_ok_and(|done| done.status.success())
+    };
+    let _umount = Umount(top.clone());
+    if !run("mkfs.ext4", &["-q", "-I", "128", image])
+        || !run("mount", &["-o", "loop", image, top.to_str().unwrap()])
+    {
+        return eprintln!("skipped: no mkfs.ext4, or may not mount");
+    }
+    kit.line("d", Mask::CLOSE_WRITE);
+    for f in 0..100 {
+        kit.write(&format!("d/{f}"));
+    }
+    let told: BTreeSet<_> = kit
+        .events()
+        .into_iter()
+        .map(|(_, e)| e.name.clone())
+        .collect();
+    assert_eq!(told.len(), 100);
+    assert_eq!(kit.source.figures().overflows, 1);
+}
+
+/// Ends the mount with the test.
+struct Umount(std::path::PathBuf);
+
+impl Drop for Umount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
+
+#[test]
+fn a_name_that_was_exchanged_is_missed_by_every_line_on_its_directory() {
+    let Some(mut kit) = kit(16) else { return };
+    for dir in ["d/a", "d/b"] {
+        kit.mkdir(dir);
+    }
+    let mask = Mask::CREATE | Mask::MOVE | Mask::DELETE;
+    let lines = [
+        kit.line("d", mask),
+        kit.line_with("d", mask, |r| r.recursive = false),
+        kit.line_with("d", mask, |r| r.depth = Some(1)),
+    ];
+    let (a, b) = (kit.path("d/a"), kit.path("d/b"));
+    let flags = nix::fcntl::RenameFlags::RENAME_EXCHANGE;
+    nix::fcntl::renameat2(nix::fcntl::AT_FDCWD, &a, nix::fcntl::AT_FDCWD, &b, flags).unwrap();
+    kit.events();
+    for n in 0..30 {
+        kit.write(&format!("d/{n}"));
+    }
+    kit.rm("d/b");
+    let told = kit.events();
+    for line in lines {
+        let gone = |e: &incron::event::Event| e.name == "b" && e.mask.intersects(Mask::DELETE);
+        assert!(
+            told.iter().any(|(l, e)| *l == line && gone(e)),
+            "line {line}"
+        );
+    }
+}
+
+/// The kernel tells of an exchange as of two renames, and the new thing comes to the
+/// second name before the old one leaves it. Here the queue ends between the halves.
+#[test]
+fn an_exchange_in_the_middle_of_which_the_queue_is_full_is_told_once() {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    let Some(mut kit) = kit(16) else { return };
+    kit.mkdir("d/e");
+    kit.line("d", Mask::CREATE | Mask::MOVE | Mask::DELETE);
+    kit.write("d/a");
+    kit.write("d/e/b");
+    kit.told();
+    for f in 0..13 {
+        kit.write(&format!("d/{f}"));
+    }
+    let (from, to) = (kit.path("d/a"), kit.path("d/e/b"));
+    renameat2(AT_FDCWD, &from, AT_FDCWD, &to, RenameFlags::RENAME_EXCHANGE).unwrap();
+    let told = kit.told();
+    let of = |name: &str| -> Vec<String> {
+        let told = told.iter().filter(|t| t.contains(name));
+        told.map(|t| t.replace(" (rescan)", "")).collect()
+    };
+    assert_eq!(kit.source.figures().overflows, 1);
+    assert_eq!(of("d/e|b"), ["MOVED_TO d/e|b <- d/a", "MOVED_FROM d/e|b"]);
+    // Only a rescan saw it come.
+    assert_eq!(of("d|a"), ["MOVED_FROM d|a", "CREATE d|a"]);
+}
+
+#[test]
+fn a_directory_in_the_place_of_a_file_that_was_told_is_told() {
+    let Some(mut kit) = kit(16) else { return };
+    kit.mkdir("d");
+    kit.line("d", Mask::CREATE | Mask::CLOSE_WRITE);
+    kit.write("d/f");
+    kit.told();
+    kit.write("d/f");
+    for f in 0..20 {
+        kit.write(&format!("d/{f}"));
+    }
+    kit.rm("d/f");
+    kit.mkdir("d/f");
+    let told = kit.told();
+    assert!(told.iter().any(|t| t == "CLOSE_WRITE d|f"), "{told:?}");
+    assert!(
+        told.iter().any(|t| t.starts_with("CREATE,ISDIR d|f")),
+        "{told:?}"
+    );
 }

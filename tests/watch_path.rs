@@ -459,3 +459,87 @@ fn a_file_named_while_it_is_open_is_told_by_its_name() {
     let number = |t: &&String| t.starts_with("CLOSE_WRITE d|#");
     assert_eq!(told.iter().filter(number).count(), 1, "{told:?}");
 }
+
+#[test]
+fn a_tree_moved_in_while_its_path_was_away_is_told_when_it_is_back() {
+    let mut kit = Kit::new();
+    kit.mkdir("a/b/d/old/deep");
+    kit.write("a/b/d/old/deep/known");
+    kit.mkdir("tree/s");
+    kit.write("tree/f");
+    kit.write("tree/s/g");
+    kit.tick();
+    kit.line("a/b/d", Mask::CREATE | Mask::MOVED_TO | Mask::CLOSE_WRITE);
+    kit.mv("a", "away");
+    assert_eq!(kit.told(), [""; 0]);
+    kit.mv("tree", "away/b/d/old/tree");
+    kit.mkdir("away/b/d/made");
+    kit.write("away/b/d/made/h");
+    kit.mv("away/b/d/old/deep", "away/b/d/old/other");
+    kit.mv("away", "a");
+    let mut told = kit.told();
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "CLOSE_WRITE a/b/d/made|h (scan)",
+            "CREATE a/b/d/made|h (scan)",
+            "CREATE,ISDIR a/b/d|made (scan)",
+            "MOVED_TO a/b/d/old/other|known (scan)",
+            "MOVED_TO a/b/d/old/tree/s|g (scan)",
+            "MOVED_TO a/b/d/old/tree|f (scan)",
+            "MOVED_TO,ISDIR a/b/d/old/tree|s (scan)",
+            "MOVED_TO,ISDIR a/b/d/old|other (scan)",
+            "MOVED_TO,ISDIR a/b/d/old|tree (scan)",
+        ]
+    );
+    kit.mv("a", "away");
+    kit.told();
+    kit.mv("away", "a");
+    assert_eq!(kit.told(), [""; 0]);
+    kit.write("a/b/d/old/tree/s/again");
+    let told = kit.told();
+    assert_eq!(told.len(), 2, "{told:?}");
+}
+
+/// Made without a name in one directory, named in another.
+#[test]
+fn a_file_named_in_another_directory_is_closed_there() {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+    let mut kit = Kit::new();
+    kit.mkdir("d/from");
+    kit.mkdir("d/to");
+    kit.write("d/to/other");
+    kit.line("d", Mask::CREATE | Mask::CLOSE_WRITE);
+    let file = kit.line("d/to/new", Mask::CLOSE_WRITE);
+    let mut options = fs::File::options();
+    let options = options.write(true).custom_flags(libc::O_TMPFILE);
+    let Ok(mut made) = options.open(kit.path("d/from")) else {
+        return eprintln!("left out: this file system has no O_TMPFILE");
+    };
+    made.write_all(b"x").unwrap();
+    let own = format!("/proc/self/fd/{}", made.as_raw_fd());
+    let follow = nix::unistd::LinkatFlags::AT_SYMLINK_FOLLOW;
+    let here = nix::fcntl::AT_FDCWD;
+    nix::unistd::linkat(here, own.as_str(), here, &kit.path("d/to/new"), follow).unwrap();
+    drop(made);
+    let mut told: Vec<_> = kit.events();
+    told.retain(|(line, e)| *line != file || e.mask.intersects(Mask::CLOSE_WRITE));
+    let told: Vec<_> = told.iter().map(|(_, e)| kit.text(e)).collect();
+    let closed = ["CLOSE_WRITE d/to|new", "CLOSE_WRITE d/to/new|"];
+    assert!(
+        closed.iter().all(|t| told.iter().any(|told| told == t)),
+        "{told:?}"
+    );
+    assert_eq!(told.len(), 3, "{told:?}");
+    // A name that looks like one of the kernel's is a name.
+    let inode = fs::metadata(kit.path("d/to/new")).unwrap().ino();
+    kit.write(&format!("d/from/#{inode}"));
+    let told = kit.told();
+    assert!(
+        told.contains(&format!("CLOSE_WRITE d/from|#{inode}")),
+        "{told:?}"
+    );
+}

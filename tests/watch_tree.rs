@@ -383,3 +383,48 @@ fn excluded_directories_are_not_entered_and_cost_no_watch() {
     kit.write("d/modules/a/b/f");
     assert_eq!(kit.told(), ["CREATE d/modules/a/b|f"]);
 }
+
+/// Directories are watched from inside; nobody may notice.
+#[test]
+fn the_working_directory_is_left_where_it_was() {
+    let before = std::env::current_dir().unwrap();
+    let here = |step: &str| assert_eq!(std::env::current_dir().unwrap(), before, "{step}");
+    let mut kit = Kit::new();
+    kit.mkdir("d/a/b");
+    kit.write("f");
+    let line = kit.line("d", Mask::ALL_EVENTS);
+    here("a tree");
+    kit.line("f", Mask::CLOSE_WRITE);
+    kit.line("missing/x", Mask::CLOSE_WRITE);
+    here("other paths");
+    kit.mkdir("d/c/d/e");
+    kit.mv("d/a", "d/c/a");
+    kit.told();
+    here("new directories");
+    kit.rm("d/c");
+    kit.told();
+    kit.remove(line);
+    here("an end");
+}
+
+#[test]
+fn a_directory_of_a_hundred_thousand_names_is_told_once() {
+    const MANY: usize = 100_000;
+    let mut kit = Kit::new();
+    kit.mkdir("d");
+    kit.mkdir("big/dir");
+    for i in 0..MANY {
+        fs::File::create(kit.path(&format!("big/{i}"))).unwrap();
+    }
+    let line = kit.line("d", Mask::CREATE | Mask::MOVED_TO | Mask::DELETE);
+    kit.mv("big", "d/big");
+    let told = kit.events();
+    let names: std::collections::HashSet<_> = told.iter().map(|(_, e)| &e.name).collect();
+    assert_eq!((told.len(), names.len()), (MANY + 2, MANY + 2));
+    kit.write("d/big/one more");
+    kit.write("d/big/dir/f");
+    assert_eq!(
+        kit.told_to(line),
+        ["CREATE d/big|one more", "CREATE d/big/dir|f"]
+    );
+}

@@ -24,7 +24,12 @@ pub struct Story {
 
 impl Story {
     pub fn new() -> Self {
-        let prefix = Prefix::new();
+        Self::with("")
+    }
+
+    /// With these lines added to incron.conf; `@P` stands for the prefix.
+    pub fn with(extra: &str) -> Self {
+        let prefix = Prefix::with(extra);
         fs::create_dir(prefix.path("bin")).unwrap();
         Self {
             prefix,

@@ -31,6 +31,13 @@ pub fn line_in(dialect: Dialect, text: &str) -> Line {
     table.lines.remove(0)
 }
 
+/// The only line of a table of the system.
+pub fn system_line(text: &str) -> Line {
+    let (mut table, diagnostics) = parse(text.as_bytes(), &context(Dialect::V0_5_12, true));
+    assert_eq!(table.lines.len(), 1, "{text}: {diagnostics:?}");
+    table.lines.remove(0)
+}
+
 fn of(severity: Severity, text: &str) -> Vec<Diagnostic> {
     let (table, mut diagnostics) = parse_text(text);
     diagnostics.retain(|d| d.severity == severity);

@@ -1,9 +1,13 @@
-//! What the tests of the inotify source share: a private directory, a source,
+//! What the tests of the sources share: a private directory, a source,
 //! and events as short text.
 //!
 //! inotify queues an event before the system call that causes it returns, so a
 //! test that works in one thread needs no waiting: it reads until the queue is
 //! empty.
+//!
+//! A source is proved by the model: `Kit::serving(Source::Fanotify)` makes every line ask
+//! for that source, and `WATCH_MODEL_SOURCE=fanotify cargo test --test watch_model` plays
+//! all games with it.
 #![allow(dead_code)]
 
 use std::ffi::OsString;
@@ -12,17 +16,32 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use incron::event::{Event, LineId, Origin};
-use incron::table::{Mask, PathSpec};
+use incron::table::{Mask, PathSpec, Source as Choice};
 use incron::time::Clock;
-use incron::watch::{Inotify, Problem, Report, Request, Source};
+use incron::watch::{Problem, Report, Request, Source, Sources};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 pub struct Kit {
-    pub source: Inotify,
+    pub source: Sources,
+    /// What lines ask for: `source=`.
+    pub choice: Choice,
     pub clock: Clock,
     pub problems: Vec<Problem>,
     dir: tempfile::TempDir,
     next: u32,
+}
+
+/// A kit whose lines are served by fanotify. None, and a word about it, where this
+/// process may not use it.
+pub fn kit_or_skip() -> Option<Kit> {
+    let gate = incron::watch::fanotify::Gate::new().unwrap();
+    match incron::watch::Fanotify::new(gate, Default::default()) {
+        Ok(_) => Some(Kit::serving(Choice::Fanotify)),
+        Err(why) => {
+            eprintln!("skipped: {why}");
+            None
+        }
+    }
 }
 
 /// A request with the defaults of the tables.
@@ -39,16 +58,22 @@ pub fn request(line: u32, path: impl Into<OsString>, mask: Mask) -> Request {
         dotdirs: false,
         exclude: Vec::new(),
         poll: None,
-        source: incron::table::Source::Auto,
+        source: Choice::Auto,
         who: false,
     }
 }
 
 impl Kit {
     pub fn new() -> Self {
+        Self::serving(Choice::Auto)
+    }
+
+    /// A kit whose lines are served by `choice`.
+    pub fn serving(choice: Choice) -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self {
-            source: Inotify::new().unwrap(),
+            source: Sources::new().unwrap(),
+            choice,
             clock: Clock::new(),
             problems: Vec::new(),
             dir,
@@ -99,6 +124,7 @@ impl Kit {
         let line = self.next;
         self.next += 1;
         let mut request = request(line, self.path(rest), mask);
+        request.source = self.choice;
         change(&mut request);
         let mut out = Vec::new();
         self.source.add(request, &mut out);
@@ -114,23 +140,48 @@ impl Kit {
         let mut events = Vec::new();
         for report in out {
             match report {
-                Report::Event(line, event) => events.push((line.0, (*event).clone())),
+                Report::Event(lines, event) => {
+                    events.extend(lines.into_iter().map(|line| (line.0, (*event).clone())));
+                }
                 Report::Problem(_, problem) => self.problems.push(problem),
             }
         }
         events
     }
 
-    /// True when the source's descriptor is readable.
+    /// True when the source has something to do.
     pub fn readable(&self) -> bool {
-        let mut fds = [PollFd::new(self.source.fd(), PollFlags::POLLIN)];
-        poll(&mut fds, PollTimeout::ZERO).unwrap() > 0
+        let of = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let source = &self.source;
+        let mut fds = [
+            of(source.fd()),
+            of(source.fanotify()),
+            of(source.waker().fd()),
+        ];
+        source.fanotify_waits() || poll(&mut fds, PollTimeout::ZERO).unwrap() > 0
     }
 
     /// One read.
     pub fn read(&mut self) -> Vec<(u32, Event)> {
         let mut out = Vec::new();
         self.source.read(self.clock.now(), &mut out).unwrap();
+        let now = self.clock.now();
+        self.source.read_fanotify(now, &mut out).unwrap();
+        self.source.woken(self.clock.now(), &mut out);
+        self.keep_problems(out)
+    }
+
+    /// Serves a change of the table of mounts, if there was one.
+    pub fn mounts_changed(&mut self) -> Vec<(u32, Event)> {
+        let Some(fd) = self.source.mounts() else {
+            return Vec::new();
+        };
+        let mut fds = [PollFd::new(fd, PollFlags::POLLPRI)];
+        if poll(&mut fds, PollTimeout::ZERO).unwrap() == 0 {
+            return Vec::new();
+        }
+        let mut out = Vec::new();
+        self.source.mounts_changed(self.clock.now(), &mut out);
         self.keep_problems(out)
     }
 
@@ -213,19 +264,37 @@ pub fn names(mask: Mask) -> String {
     set.map(|(_, name)| *name).collect::<Vec<_>>().join(",")
 }
 
+/// What `make` makes, where the kernel's queues hold `length` events. The limits are
+/// read when an instance is made and are the machine's: they are changed for that
+/// moment only. None without the right to change them.
+pub fn with_queue<T>(length: u32, make: impl FnOnce() -> T) -> Option<T> {
+    const LIMITS: [&str; 2] = [
+        "/proc/sys/fs/inotify/max_queued_events",
+        "/proc/sys/fs/fanotify/max_queued_events",
+    ];
+    let lock = fs::File::create(std::env::temp_dir().join("incron-test-queue.lock")).ok()?;
+    lock.lock().ok()?;
+    let mut before = Vec::new();
+    for limit in LIMITS {
+        let Ok(was) = fs::read_to_string(limit) else {
+            continue; // a kernel without it
+        };
+        if fs::write(limit, length.to_string()).is_ok() {
+            before.push((limit, was));
+        }
+    }
+    let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(make));
+    let changed = before.len();
+    for (limit, was) in before {
+        fs::write(limit, was.trim()).unwrap();
+    }
+    made.ok().filter(|_| changed > 0)
+}
+
 impl Kit {
-    /// A kit whose kernel queue holds `length` events. The limit is read when an
-    /// instance is made and is the machine's: it is changed for that moment only.
-    /// None without the right to change it.
+    /// A kit whose kernel queue holds `length` events; see [`with_queue`].
     pub fn with_queue(length: u32) -> Option<Self> {
-        const LIMIT: &str = "/proc/sys/fs/inotify/max_queued_events";
-        let lock = fs::File::create(std::env::temp_dir().join("incron-test-queue.lock")).ok()?;
-        lock.lock().ok()?;
-        let before = fs::read_to_string(LIMIT).ok()?;
-        fs::write(LIMIT, length.to_string()).ok()?;
-        let kit = std::panic::catch_unwind(Kit::new);
-        fs::write(LIMIT, before.trim()).unwrap();
-        kit.ok()
+        with_queue(length, Kit::new)
     }
 
     /// Lets the clock of the file system advance, so that what follows has later
@@ -237,4 +306,26 @@ impl Kit {
             std::hint::spin_loop();
         }
     }
+}
+
+/// True in a process that has mounts of its own. Elsewhere the test `name` is run in
+/// such a process, and must succeed there; without the right to that, it is left out.
+pub fn in_own_mounts(name: &str) -> bool {
+    const MARK: &str = "INCRON_TEST_OWN_MOUNTS";
+    if std::env::var_os(MARK).is_some() {
+        return true;
+    }
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("left out: only root has mounts of its own");
+        return false;
+    }
+    let status = std::process::Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(MARK, "1")
+        .status()
+        .unwrap();
+    assert!(status.success(), "{name}, with mounts of its own");
+    false
 }

@@ -1,0 +1,220 @@
+//! What the lines of a running daemon told: the files that their streams wrote.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use incron::event::{Event, Origin, Recorded};
+use incron::table::Mask;
+
+use super::life::Ends;
+use super::line::Line;
+use super::snapshot::{Id, Snapshot, base};
+use super::table::Kind;
+
+/// Reads what was written since the last time.
+#[derive(Default)]
+pub struct Streams {
+    /// How much of each file was read.
+    read: HashMap<PathBuf, u64>,
+}
+
+impl Streams {
+    /// New events, with the key of their line. Each process has a file, KEY.PID, whose
+    /// end may be half a line: its worker was killed.
+    pub fn news(&mut self, dir: &Path) -> Vec<(String, Event)> {
+        let mut news = Vec::new();
+        for entry in fs::read_dir(dir).unwrap().flatten() {
+            let path = entry.path();
+            let from = self.read.entry(path.clone()).or_default();
+            if entry.metadata().is_ok_and(|meta| meta.len() == *from) {
+                continue;
+            }
+            let mut file = File::open(&path).unwrap();
+            file.seek(SeekFrom::Start(*from)).unwrap();
+            let mut text = Vec::new();
+            file.read_to_end(&mut text).unwrap();
+            let end = text
+                .iter()
+                .rposition(|&b| b == b'\n')
+                .map_or(0, |at| at + 1);
+            *from += end as u64;
+            for line in text[..end].split(|&b| b == b'\n').filter(|l| !l.is_empty()) {
+                let told: Recorded = Event::from_json(std::str::from_utf8(line).unwrap()).unwrap();
+                let name = entry.file_name();
+                let key = name.to_str().unwrap().split('.').next().unwrap();
+                assert_eq!(told.key, key, "a line's event in another's stream");
+                news.push((told.key, told.event));
+            }
+        }
+        news
+    }
+}
+
+/// When an event was read, in nanoseconds.
+pub fn read_at(event: &Event) -> usize {
+    event.time.duration_since(UNIX_EPOCH).unwrap().as_nanos() as usize
+}
+
+/// Now, as `read_at` counts.
+pub fn now() -> usize {
+    UNIX_EPOCH.elapsed().unwrap().as_nanos() as usize
+}
+
+/// One line of the table, and what it told.
+pub struct Served {
+    pub kind: Kind,
+    pub line: Line,
+    /// It is in the table, and was at the last check.
+    pub on: bool,
+    pub armed: bool,
+    /// What it heard of when the daemon was last stopped.
+    pub at_stop: Snapshot,
+    /// What was written down at a stop by SIGTERM, and is as it was then.
+    lasting: Snapshot,
+    /// How often, by name, a thing came or was closed after writing.
+    happened: HashMap<(String, u32), usize>,
+    /// How often that was told, but for `offline`; how often that, by path.
+    told: HashMap<(String, u32), usize>,
+    offline: HashMap<(String, u32), usize>,
+}
+
+const NAMING: Mask = Mask(Mask::CREATE.0 | Mask::MOVED_TO.0);
+
+impl Served {
+    pub fn new(kind: Kind, id: u32) -> Self {
+        Self {
+            line: kind.line(id),
+            kind,
+            on: false,
+            armed: false,
+            at_stop: Snapshot::new(),
+            lasting: Snapshot::new(),
+            happened: HashMap::new(),
+            told: HashMap::new(),
+            offline: HashMap::new(),
+        }
+    }
+
+    pub fn hear(&mut self, at: usize, path: &str, event: Event) {
+        for bit in [NAMING, Mask::CLOSE_WRITE] {
+            if event.mask.intersects(bit) {
+                let (map, of) = match event.origin {
+                    Origin::Offline => (&mut self.offline, path),
+                    _ => (&mut self.told, base(path)),
+                };
+                *map.entry((of.to_owned(), bit.0)).or_default() += 1;
+            }
+        }
+        self.line.told.push((at, event));
+    }
+
+    /// What need not be told after such ends, to a line that hears of the past.
+    pub fn allow(&mut self, ends: Ends) {
+        let line = &mut self.line;
+        if ends.killed {
+            // A name that came and went, or one that the state did not know yet.
+            line.needs.retain(|_, need| !need.renamed);
+            let lasting = &self.lasting;
+            line.at_check
+                .retain(|path, (id, _)| lasting.get(path).is_some_and(|(was, _)| was == id));
+        } else if let Some(stopped) = ends.stopped {
+            // What is where it was has not been renamed.
+            let (view, at_stop) = (&line.view, &self.at_stop);
+            let elsewhere = |what: Id| {
+                let mut names = view.iter().filter(|(_, (id, _))| *id == what);
+                names.any(|(path, (id, _))| at_stop.get(path).is_none_or(|(was, _)| was != id))
+            };
+            line.needs
+                .retain(|(id, _), need| !need.renamed || need.since < stopped || elsewhere(*id));
+        }
+    }
+
+    /// `started`: when the daemon was, if that was after all that happened.
+    pub fn compare(
+        &self,
+        top: &Path,
+        dead: &BTreeSet<Id>,
+        ends: Ends,
+        started: Option<usize>,
+    ) -> Result<(), String> {
+        let line = &self.line;
+        if let Some(started) = started {
+            let wrong = line.told.iter().find(|(at, e)| {
+                *at >= started && (e.origin != Origin::Offline || !self.kind.catch_up)
+            });
+            if wrong.is_some() {
+                return Err(self.explain("not offline"));
+            }
+        }
+        if !self.armed || ends.any() && !self.kind.catch_up {
+            return Ok(());
+        }
+        let heard = line.heard(top);
+        let compared = line.check_needs(&heard);
+        let compared = compared.and_then(|()| line.check_gone(&heard, dead));
+        compared.map_err(|error| self.explain(&error))
+    }
+
+    fn explain(&self, error: &str) -> String {
+        self.line
+            .explain(&format!("{error}, key={}", self.kind.key))
+    }
+
+    /// At a check, all is told.
+    pub fn settle(&mut self, top: &Path, all: &Snapshot, ends: Ends) {
+        for (of, bit) in [
+            (&self.line.came, NAMING),
+            (&self.line.closed, Mask::CLOSE_WRITE),
+        ] {
+            for (name, count) in of {
+                *self.happened.entry((name.clone(), bit.0)).or_default() += count;
+            }
+        }
+        self.line.settle(top, all);
+        self.armed = self.on;
+        if ends.stopped.is_some() && !ends.killed {
+            self.lasting.clone_from(&self.at_stop);
+        }
+        let view = &self.line.view;
+        self.lasting
+            .retain(|path, thing| view.get(path) == Some(thing));
+    }
+
+    /// Nothing was told more often than it happened; after `ends`, once more each.
+    pub fn check_counts(&self, ends: usize) -> Result<(), String> {
+        if !self.line.scope.is_fixed() {
+            return Ok(()); // what is read late may be of the place before
+        }
+        let happened = |name: &str, bit: Mask| {
+            let of = self.happened.get(&(name.to_owned(), bit.0));
+            of.copied().unwrap_or(0)
+        };
+        let by_name = self
+            .told
+            .iter()
+            .filter(|((name, _), _)| !name.starts_with('#'));
+        for ((name, bit), told) in by_name {
+            let mut most = happened(name, NAMING);
+            if *bit == Mask::CLOSE_WRITE.0 {
+                most += happened(name, Mask::CLOSE_WRITE);
+            }
+            if *told > most {
+                let what = Mask(*bit).names().collect::<Vec<_>>().join("|");
+                let key = self.kind.key;
+                return Err(format!(
+                    "{key}: {what} {name}: {told} told, {most} happened"
+                ));
+            }
+        }
+        let again = self.offline.iter().find(|(_, told)| **told > ends);
+        again.map_or(Ok(()), |((path, _), told)| {
+            let key = self.kind.key;
+            Err(format!(
+                "{key}: {path}: {told} told as offline, {ends} ends"
+            ))
+        })
+    }
+}

@@ -1,0 +1,168 @@
+//! Mounts: what a line is told does not depend on the mount a change came through,
+//! and nothing of ours keeps a file system from being unmounted.
+
+mod watch_kit;
+
+use std::path::PathBuf;
+
+use incron::table::Mask;
+use incron::watch::{Report, Source};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use watch_kit::{Kit, kit_or_skip};
+
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn tmpfs(path: PathBuf) -> Self {
+        let none = None::<&str>;
+        mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), none).unwrap();
+        Self(path)
+    }
+
+    fn bind(from: PathBuf, path: PathBuf) -> Self {
+        let none = None::<&str>;
+        mount(Some(&from), &path, none, MsFlags::MS_BIND, none).unwrap();
+        Self(path)
+    }
+
+    /// As an operator would: it fails while anything of ours is open there.
+    fn end(self) {
+        umount2(&self.0, MntFlags::empty()).unwrap();
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+fn told(kit: &mut Kit) -> Vec<String> {
+    let mut out = Vec::new();
+    kit.source.mounts_changed(kit.clock.now(), &mut out);
+    let mut told = kit.told();
+    for report in out {
+        if let Report::Event(_, e) = report {
+            told.push(kit.text(&e));
+        }
+    }
+    told.sort();
+    told
+}
+
+#[test]
+fn a_change_through_a_bind_mount_is_told_by_the_path_of_the_line() {
+    let Some(mut kit) = kit_or_skip() else { return };
+    kit.mkdir("d/s");
+    kit.mkdir("b");
+    let bound = Mounted::bind(kit.path("d/s"), kit.path("b"));
+    kit.line("d", Mask::CREATE);
+    kit.line("b", Mask::CREATE);
+    kit.write("b/f");
+    assert_eq!(kit.told(), ["CREATE d/s|f", "CREATE b|f"]);
+    kit.mkdir("d/s/t");
+    kit.write("d/s/t/g");
+    let mut all = kit.told();
+    all.sort();
+    assert_eq!(
+        all,
+        [
+            "CREATE b/t|g",
+            "CREATE d/s/t|g",
+            "CREATE,ISDIR b|t",
+            "CREATE,ISDIR d/s|t"
+        ]
+    );
+    bound.end();
+    told(&mut kit);
+    kit.write("d/s/h");
+    assert_eq!(kit.told(), ["CREATE d/s|h"]);
+}
+
+#[test]
+fn a_file_system_at_two_places_is_told_at_each() {
+    let Some(mut kit) = kit_or_skip() else { return };
+    kit.mkdir("one");
+    kit.mkdir("two");
+    let first = Mounted::tmpfs(kit.path("one"));
+    kit.mkdir("one/d");
+    let second = Mounted::bind(kit.path("one"), kit.path("two"));
+    kit.line("one/d", Mask::CREATE);
+    kit.line("two", Mask::CREATE);
+    kit.write("one/d/f");
+    assert_eq!(kit.told(), ["CREATE two/d|f", "CREATE one/d|f"]);
+    first.end();
+    told(&mut kit);
+    kit.write("two/d/g");
+    assert_eq!(kit.told(), ["CREATE two/d|g"]);
+    second.end();
+}
+
+#[test]
+fn a_file_system_is_unmounted_under_its_mark_and_mounted_again() {
+    let Some(mut kit) = kit_or_skip() else { return };
+    kit.mkdir("m");
+    let fs = Mounted::tmpfs(kit.path("m"));
+    kit.mkdir("m/d/s");
+    kit.line("m/d", Mask::CREATE | Mask::UNMOUNT);
+    kit.write("m/d/s/f");
+    assert_eq!(kit.told(), ["CREATE m/d/s|f"]);
+    fs.end();
+    assert_eq!(told(&mut kit), ["UNMOUNT,ISDIR m/d|"]);
+    // The path is waited for on what is there now.
+    kit.mkdir("m/d");
+    kit.write("m/d/g");
+    assert_eq!(kit.told(), ["CREATE m/d|g"]);
+    let fs = Mounted::tmpfs(kit.path("m"));
+    told(&mut kit);
+    kit.mkdir("m/d/t");
+    kit.write("m/d/t/h");
+    assert_eq!(kit.told(), ["CREATE,ISDIR m/d|t", "CREATE m/d/t|h"]);
+    fs.end();
+    told(&mut kit);
+}
+
+#[test]
+fn a_mount_below_the_path_is_a_part_of_its_tree() {
+    let Some(mut kit) = kit_or_skip() else { return };
+    kit.mkdir("d/m/hidden");
+    kit.line("d", Mask::CREATE);
+    let below = std::fs::File::open(kit.path("d/m/hidden")).unwrap();
+    let fs = Mounted::tmpfs(kit.path("d/m"));
+    told(&mut kit);
+    kit.mkdir("d/m/s");
+    kit.write("d/m/s/f");
+    assert_eq!(kit.told(), ["CREATE,ISDIR d/m|s", "CREATE d/m/s|f"]);
+    // What happens under the mount is at no path.
+    use std::os::fd::AsRawFd;
+    std::fs::write(format!("/proc/self/fd/{}/x", below.as_raw_fd()), "x").unwrap();
+    assert_eq!(kit.told(), [""; 0]);
+    assert_eq!(kit.source.fanotify_figures().unwrap().marks, 2);
+    fs.end();
+    told(&mut kit);
+    assert_eq!(kit.source.fanotify_figures().unwrap().marks, 1);
+    kit.write("d/m/hidden/g");
+    assert_eq!(kit.told(), ["CREATE d/m/hidden|g"]);
+}
+
+#[test]
+fn a_link_on_another_file_system_is_heard_of() {
+    let Some(mut kit) = kit_or_skip() else { return };
+    kit.mkdir("m");
+    let fs = Mounted::tmpfs(kit.path("m"));
+    kit.mkdir("m/one");
+    kit.mkdir("m/two");
+    kit.link("m/one", "now");
+    kit.line("now", Mask::CREATE);
+    kit.write("m/one/f");
+    assert_eq!(kit.told(), ["CREATE now|f"]);
+    kit.link("m/two", "next");
+    kit.mv("next", "now");
+    assert_eq!(kit.told(), [""; 0]);
+    kit.write("m/one/g");
+    kit.write("m/two/h");
+    assert_eq!(kit.told(), ["CREATE now|h"]);
+    fs.end();
+    told(&mut kit);
+}

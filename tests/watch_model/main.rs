@@ -1,0 +1,164 @@
+//! Random operations on a small tree, with random pauses and full queues, against
+//! a model of what the lines must have been told.
+//!
+//! The model is the file system itself: a snapshot before and after each
+//! operation says what came, went and was written. At each check the queue is
+//! read to its end, and then
+//!
+//! - every visible thing that came, and every file that was written, has been told
+//!   under a path it had since, after its last change;
+//! - every name that went from a directory that is still there has been told;
+//! - nothing has been told more often than it happened (unless the queue was full);
+//! - the source holds exactly one watch for every visible directory, and from time
+//!   to time a file is written in each of them, which must be told by its path.
+//!
+//! Beside the two lines of a plain game there are games with lines of all kinds that
+//! share directories, with trees that move while another thread writes in them, and,
+//! as root, with file systems that come and go.
+//!
+//! An operation that does not apply does nothing, so any sequence can be cut: a
+//! failure is printed as the shortest sequence found, with its seed.
+//! The games are the same in every run. `WATCH_MODEL_SEED` replays one; with
+//! `WATCH_MODEL_OPS`, so many operations of each test from that seed on (a million
+//! new ones: `WATCH_MODEL_SEED=$(date +%s) WATCH_MODEL_OPS=1000000`).
+//! The same games are played with another source: `WATCH_MODEL_SOURCE=fanotify`.
+
+#![allow(dead_code)] // tests/daemon_model uses the rest
+
+mod checks;
+mod dice;
+mod file;
+mod games;
+mod line;
+mod model;
+mod operations;
+mod race;
+mod scope;
+mod shrink;
+mod snapshot;
+#[path = "../watch_kit/mod.rs"]
+mod watch_kit;
+
+use games::{Game, play, play_all};
+use incron::table::Source;
+use operations::{Deck, Op};
+
+/// A line on a tree and one on a file in it.
+fn plain() -> Game {
+    let source = match std::env::var("WATCH_MODEL_SOURCE").as_deref() {
+        Ok("fanotify") => Source::Fanotify,
+        _ => Source::Inotify,
+    };
+    Game {
+        source,
+        queue: None,
+        lines: false,
+        deck: Deck::default(),
+    }
+}
+
+fn tiny_queue() -> Game {
+    let queue = Some(16);
+    Game { queue, ..plain() }
+}
+
+#[test]
+fn random_operations_are_told_completely_and_once() {
+    play_all(plain(), 30_000);
+}
+
+#[test]
+fn random_operations_through_a_tiny_queue_are_told_completely() {
+    play_all(tiny_queue(), 30_000);
+}
+
+#[test]
+fn lines_of_all_kinds_that_share_directories_are_told_all_of_it() {
+    let lines = true;
+    play_all(Game { lines, ..plain() }, 15_000);
+}
+
+#[test]
+fn lines_of_all_kinds_survive_a_tiny_queue() {
+    let lines = true;
+    play_all(
+        Game {
+            lines,
+            ..tiny_queue()
+        },
+        6_000,
+    );
+}
+
+#[test]
+fn trees_are_moved_while_files_are_written_in_them() {
+    let deck = Deck {
+        races: true,
+        ..Deck::default()
+    };
+    let game = Game { deck, ..plain() };
+    play_all(game, 9_000);
+    let lines = true;
+    play_all(Game { lines, ..game }, 6_000);
+}
+
+#[test]
+fn file_systems_come_and_go_over_watched_paths() {
+    const NAME: &str = "file_systems_come_and_go_over_watched_paths";
+    if !watch_kit::in_own_mounts(NAME) {
+        return;
+    }
+    let deck = Deck {
+        mounts: true,
+        ..Deck::default()
+    };
+    let game = Game { deck, ..plain() };
+    play_all(game, 9_000);
+    let lines = true;
+    play_all(Game { lines, ..game }, 6_000);
+}
+
+/// Sequences that failed once, as short as they were found.
+#[test]
+fn a_directory_that_leaves_through_two_exchanges_is_forgotten() {
+    let p = |s: &str| s.to_owned();
+    let ops = [
+        Op::Write(p("o/.h")),
+        Op::Mkdir(p("d/b")),
+        Op::MkdirAll(p("d/a/a")),
+        Op::Read,
+        Op::Exchange(p("d/a"), p("d/b")),
+        Op::Exchange(p("o/.h"), p("d/b")),
+        Op::Tree(p("o/.h/b")),
+    ];
+    assert_eq!(play(&ops, plain()), Ok(()));
+}
+
+#[test]
+fn a_directory_renamed_while_the_queue_is_full_is_watched() {
+    let p = |s: &str| s.to_owned();
+    let ops = [
+        Op::Tree(p("o/a/a/b")),
+        Op::MkdirAll(p("d/c/f")),
+        Op::Rename(p("o/a"), p("d/b")),
+        Op::Read,
+        Op::RemoveAll(p("d/b")),
+        Op::MkdirAll(p("d/b/f")),
+        Op::Rename(p("d/c"), p("d/b/b")),
+    ];
+    assert_eq!(play(&ops, tiny_queue()), Ok(()));
+}
+
+#[test]
+fn a_file_that_was_away_for_a_moment_is_not_new() {
+    let p = |s: &str| s.to_owned();
+    let ops = [
+        Op::Mkdir(p("d/a")),
+        Op::Write(p("d/a/f")),
+        Op::Mkdir(p("o/b")),
+        Op::Read,
+        Op::Exchange(p("d/a"), p("o/b")),
+        Op::Exchange(p("d/a"), p("o/b")),
+    ];
+    assert_eq!(play(&ops, plain()), Ok(()));
+}

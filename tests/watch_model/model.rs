@@ -1,0 +1,291 @@
+//! The model: what the lines must have been told, by what each operation did to
+//! the file system.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use incron::table::{Mask, Source as Choice};
+use nix::mount::{MntFlags, umount2};
+
+use super::file::{FILE, FileLine};
+use super::games::Game;
+use super::line::{ALL, Line, Step};
+use super::operations::Op;
+use super::race;
+use super::scope::Shape;
+use super::snapshot::{Id, Snapshot, base, dir, id, snapshot};
+use super::watch_kit::{Kit, with_queue};
+
+pub struct Model {
+    pub kit: Kit,
+    pub game: Game,
+    /// The private directory, links followed.
+    pub top: PathBuf,
+    pub now: usize,
+    /// What there is.
+    pub before: Snapshot,
+    /// Things that went since the last check; their numbers are used again.
+    pub dead: BTreeSet<Id>,
+    /// The first is on `d` and hears of all of it.
+    pub lines: Vec<Line>,
+    pub file: FileLine,
+    /// Watches that are not of directories.
+    pub overhead: usize,
+}
+
+/// Lines that share directories with the one on `d`, and some of their masks.
+fn others() -> [(Shape, Mask); 8] {
+    let tree = |depth, exclude| Shape::Tree {
+        root: "d",
+        depth,
+        exclude,
+    };
+    let naming = Mask::CREATE | Mask::MOVED_TO;
+    [
+        (Shape::Pattern("d/*/f"), ALL),
+        (Shape::Pattern("d/**/g"), ALL),
+        (Shape::Pattern("d/{a,b}/[bc]"), ALL),
+        (
+            tree(Some(0), None),
+            naming | Mask::MOVED_FROM | Mask::DELETE,
+        ),
+        (tree(Some(1), None), ALL),
+        (tree(None, Some("b")), naming),
+        (Shape::tree("d/a"), ALL),
+        (Shape::tree("d/b/c"), ALL),
+    ]
+}
+
+fn add(kit: &mut Kit, shape: &Shape, mask: Mask) -> Line {
+    let id = kit.line_with(shape.path(), mask, |request| shape.ask(request));
+    Line::new(id, shape, mask)
+}
+
+impl Model {
+    /// A kit served by the source of the game, with its lines.
+    pub fn new(game: Game) -> Self {
+        let make = || Self::with_lines(game);
+        let small = game.queue.and_then(|length| with_queue(length, make));
+        small.unwrap_or_else(make)
+    }
+
+    fn with_lines(game: Game) -> Self {
+        let mut kit = Kit::serving(game.source);
+        kit.mkdir("d");
+        kit.mkdir("o");
+        let mut lines = vec![add(&mut kit, &Shape::tree("d"), ALL)];
+        let overhead = kit.source.figures().watches.saturating_sub(1);
+        kit.line(FILE, Mask::CLOSE_WRITE);
+        if game.lines {
+            let more = others().map(|(shape, mask)| add(&mut kit, &shape, mask));
+            lines.extend(more);
+        }
+        let top = fs::canonicalize(kit.path("")).unwrap();
+        let mut model = Self {
+            before: snapshot(&top),
+            kit,
+            game,
+            top,
+            now: 0,
+            dead: BTreeSet::new(),
+            lines,
+            file: FileLine::default(),
+            overhead,
+        };
+        model.clear();
+        model
+    }
+
+    /// All that happened so far is settled.
+    pub fn clear(&mut self) {
+        self.dead.clear();
+        for line in &mut self.lines {
+            line.settle(&self.top, &self.before);
+        }
+        self.file.settle();
+    }
+
+    pub fn run(&mut self, op: &Op) -> Result<(), String> {
+        self.now += 1;
+        match op {
+            Op::Read => {
+                let told = self.kit.mounts_changed();
+                self.keep(told);
+                self.read_if_any();
+                return Ok(());
+            }
+            Op::Check => return self.check(),
+            Op::Probe => {
+                self.check()?;
+                return self.probe();
+            }
+            Op::Race(p, q) => {
+                self.check()?;
+                return race::run(self, p, q);
+            }
+            _ => {}
+        }
+        // Where the names it gives are, before anything is moved.
+        let named = op
+            .named()
+            .into_iter()
+            .filter_map(|p| self.real(p))
+            .collect();
+        if op.apply(&self.top) {
+            self.happened(op, &named);
+        }
+        Ok(())
+    }
+
+    /// Where a name is, links on the way followed.
+    pub fn real(&self, path: &str) -> Option<String> {
+        let at = fs::canonicalize(self.top.join(dir(path))).ok()?;
+        let at = at.strip_prefix(&self.top).ok()?.to_str()?.to_owned();
+        Some(format!("{at}/{}", base(path)))
+    }
+
+    /// A directory has another name; nothing else has changed.
+    pub fn renamed(&mut self) {
+        self.happened(&Op::Check, &BTreeSet::new());
+    }
+
+    pub fn read_if_any(&mut self) {
+        if self.kit.readable() {
+            self.read();
+        }
+    }
+
+    /// Before the private directory goes.
+    pub fn unmount_all(&mut self) {
+        if !self.game.deck.mounts {
+            return;
+        }
+        let paths: Vec<String> = self.before.keys().cloned().collect();
+        for path in paths.iter().rev() {
+            while umount2(&self.top.join(path), MntFlags::MNT_DETACH).is_ok() {}
+        }
+    }
+
+    fn happened(&mut self, op: &Op, named: &BTreeSet<String>) {
+        let after = snapshot(&self.top);
+        let alive: BTreeSet<Id> = after.values().map(|(id, _)| *id).collect();
+        let written = op.written().and_then(|path| {
+            let real = fs::canonicalize(self.top.join(path)).ok()?;
+            let meta = fs::metadata(&real).ok().filter(fs::Metadata::is_file)?;
+            let real = real.strip_prefix(&self.top).ok()?.to_str()?.to_owned();
+            Some((id(&meta), real))
+        });
+        self.file.happened(&self.top, self.now, &written, &alive);
+        let mounted = match op {
+            Op::Mount(p) | Op::Bind(_, p) => self.real(p),
+            _ => None,
+        };
+        let step = Step {
+            now: self.now,
+            top: &self.top,
+            before: &self.before,
+            after: &after,
+            named,
+            written,
+            nameless: matches!(op, Op::Nameless(_)),
+            alive: &alive,
+            mounted,
+            uncovered: matches!(op, Op::Unmount(_)),
+            hidden: self.game.deck.mounts,
+            overflows: self.game.queue.is_some(),
+        };
+        for line in &mut self.lines {
+            line.happened(&step);
+        }
+        let gone = self.before.values().map(|(id, _)| *id);
+        self.dead.extend(gone.filter(|id| !alive.contains(id)));
+        self.before = after;
+    }
+
+    pub fn read(&mut self) {
+        let told = self.kit.read();
+        self.keep(told);
+    }
+
+    pub fn drain(&mut self) {
+        let told = self.kit.mounts_changed();
+        self.keep(told);
+        while self.kit.readable() {
+            self.read();
+        }
+    }
+
+    fn keep(&mut self, told: Vec<(u32, incron::event::Event)>) {
+        for (id, event) in told {
+            match self.lines.iter_mut().find(|line| line.id == id) {
+                Some(line) => line.told.push((self.now, event)),
+                None => self.file.told.push(self.now),
+            }
+        }
+        self.file.read(!self.kit.readable());
+    }
+
+    /// inotify has one watch for each directory that is watched.
+    pub fn counts_watches(&self) -> bool {
+        let links = self.before.values().any(|(_, kind)| *kind == 'l');
+        self.game.source != Choice::Fanotify && !links && !self.game.deck.mounts
+    }
+
+    pub fn check(&mut self) -> Result<(), String> {
+        self.drain();
+        for line in &self.lines {
+            let heard = line.heard(&self.top);
+            let compared = line
+                .check_needs(&heard)
+                .and_then(|()| line.check_gone(&heard, &self.dead))
+                .and_then(|()| match self.game.queue {
+                    None => line.check_counts(&heard),
+                    Some(_) => Ok(()),
+                });
+            compared.map_err(|error| line.explain(&error))?;
+        }
+        self.file.check()?;
+        self.check_watches()?;
+        self.clear();
+        Ok(())
+    }
+
+    fn check_watches(&self) -> Result<(), String> {
+        if !self.counts_watches() {
+            return Ok(());
+        }
+        let hears = |path: &str| self.lines.iter().any(|line| line.scope.inside(path));
+        let dirs = self.before.iter().filter(|(_, (_, kind))| *kind == 'd');
+        let want = dirs.filter(|(path, _)| hears(path)).count() + self.overhead;
+        let have = self.kit.source.figures().watches;
+        // Lines whose path may come and go guard directories outside of the tree.
+        let slack = if self.game.lines { 12 } else { 3 };
+        if !(want..=want + slack).contains(&have) {
+            return Err(format!("{have} watches for {want}"));
+        }
+        Ok(())
+    }
+
+    /// Writes a file in every directory that is watched.
+    pub fn probe(&mut self) -> Result<(), String> {
+        let dirs = self.before.iter().filter(|(_, (_, kind))| *kind == 'd');
+        let dirs: Vec<String> = dirs.map(|(path, _)| path.clone()).collect();
+        for dir in dirs {
+            let probe = format!("{dir}/probe");
+            self.kit.write(&probe);
+            self.drain();
+            for line in &self.lines {
+                let heard = line.heard(&self.top);
+                line.check_probe(&dir, &heard, self.game.deck.mounts)
+                    .map_err(|error| line.explain(&error))?;
+            }
+            self.kit.rm(&probe);
+            self.drain();
+            self.lines.iter_mut().for_each(|line| line.told.clear());
+        }
+        self.before = snapshot(&self.top);
+        self.clear();
+        Ok(())
+    }
+}
