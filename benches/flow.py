@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Many events, many lines: streams, filters, settling (issue 5).
 
-usage: benches/flow.py [ROUNDS] [stream|filters|settle ...]    needs root
+usage: benches/flow.py [ROUNDS] [stream|filters|settle|behind ...]    needs root
 """
 import os, signal, subprocess, threading, time
 
@@ -128,5 +128,35 @@ def settle(work, rounds):
     row(5, "settling: CPU of an event", used, 3, "us")
 
 
+def peak(pid):
+    """KiB that the process has had in memory at most (proc_pid_status(5))."""
+    for line in open(f"/proc/{pid}/status"):
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+
+
+def behind(work, rounds):
+    """Events of one path that are all in the queue when the worker goes on, so that
+    it is never empty until the last is read: what is kept for a rescan is kept."""
+    (flood,) = compile(work, "flood")
+    # A word each would take 24 B: 21 MB, and 430 MB.
+    for name, lines, most, bound in (("one line", 1, 1_000_000, 128), ("1,000 lines", 1000, 20_000, 1024)):
+        grown = []
+        for _ in range(rounds):
+            peaks = {}
+            for count in (most // 10, most):
+                with Daemon(work, queue=most + 1000) as d:
+                    options = "IN_MODIFY,IN_ATTRIB,settle=60s,max-wait=1h"
+                    d.table("".join(f"@W {options},key=k{i} /bin/true\n" for i in range(lines)))
+                    d.start()
+                    settled(d.worker())
+                    burst(d, d.worker(), flood, d.path("watched"), count, "one")
+                    settled(d.worker())
+                    assert "overflow" not in d.log(), d.log()
+                    peaks[count] = peak(d.worker())
+            grown.append(peaks[most] - peaks[most // 10])
+        row(5, f"{most:,} events of one path unread, {name}: peak to a tenth's", grown, bound, "KiB")
+
+
 if __name__ == "__main__":
-    main([stream, filters, settle])
+    main([stream, filters, settle, behind])
