@@ -340,3 +340,20 @@ fn a_fork_bomb_is_bounded() {
     }
     assert!(test.cache.len() <= 32_769, "{}", test.cache.len());
 }
+
+#[test]
+fn who_forks_before_it_was_looked_at_is_exact_from_then_on() {
+    let mut test = Test::new();
+    // It lived before there were messages.
+    let first = test.alive(OWN).unwrap();
+    test.world.borrow_mut().processes.insert(2, first);
+    let fork = Step::Fork(2, 3);
+    test.act(fork, true).unwrap();
+    test.cache.scan(2);
+    let when = test.world.borrow().now;
+    let found = test.cache.find(2, when).unwrap();
+    assert_eq!(found.known, Known::Exact);
+    // Of the time before nobody knows: it may have been another program.
+    let found = test.cache.find(2, 900).unwrap();
+    assert_eq!(found.known, Known::Late);
+}

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use actor_kit::{SOMEBODY, program, rm};
 use common::{INCROND, Prefix, is_root};
@@ -86,6 +87,8 @@ impl Drop for Foreground {
     fn drop(&mut self) {
         let pid = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        // It may wait for room in the pipe.
+        let _ = std::io::copy(&mut self.out, &mut std::io::sink());
         let _ = self.child.wait();
     }
 }
@@ -94,11 +97,15 @@ fn touch(path: &Path) {
     std::fs::write(path, "").unwrap();
 }
 
+/// One storm at a time: two at once are not what is promised for two processors.
+static STORM: Mutex<()> = Mutex::new(());
+
 fn all_are_named(program: &Path, at_once: usize) {
     if !is_root() {
         eprintln!("left out: not root");
         return;
     }
+    let _alone = STORM.lock().unwrap_or_else(PoisonError::into_inner);
     let mut daemon = Foreground::start("@W IN_DELETE,who=true,batch=50ms cat > /dev/null\n");
     let (dir, words) = (daemon.watched(), ["2000".to_string(), at_once.to_string()]);
     let storm = actor_kit::program(daemon.dir.path(), "storm.c");

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use incron::event::{Event, EventContext, Origin};
+use incron::event::{Actor, Confidence, Event, EventContext, Origin};
 use incron::table::{Dialect, Mask, Severity, explain, parse};
 use table_common::{context, line, line_in, warnings};
 
@@ -352,6 +352,25 @@ fn the_manual_has_every_field() {
         exe: Some("/bin/x".into()),
         ..Default::default()
     }));
+    let actor = Actor {
+        pid: 1,
+        ppid: Some(1),
+        ns_pid: Some(1),
+        exe: Some("e".into()),
+        cmdline: vec!["e".into()],
+        uid: Some(1),
+        user: Some("u".into()),
+        login_uid: Some(1),
+        login: Some("u".into()),
+        gid: Some(1),
+        session: Some(1),
+        cgroup: Some("/c".into()),
+        container: Some("c".into()),
+        parents: vec![Default::default()],
+        line: None,
+        confidence: Confidence::Exact,
+    };
+    full.actor = Some(Rc::new(actor));
     full.labels = Some(Rc::new([("id".to_string(), "v".to_string())].into()));
     let context = EventContext {
         host: "h",
@@ -360,11 +379,10 @@ fn the_manual_has_every_field() {
         key: "k",
     };
     let json: serde_json::Value = serde_json::from_str(&full.to_json(&context)).expect("an object");
-    for field in json.as_object().expect("an object").keys() {
+    let fields = json.as_object().expect("an object").keys();
+    let of_actor = json["actor"].as_object().expect("an object").keys();
+    for field in fields.chain(of_actor) {
         assert!(manual.contains(&format!(".It Li {field}\n")), "{field}");
-    }
-    for field in ["pid", "uid", "exe"] {
-        assert!(manual.contains(&format!(".Li {field}")), "{field}");
     }
     let mut variables = Vec::new();
     full.variables(&context, &mut variables);

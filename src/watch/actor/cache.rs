@@ -160,13 +160,14 @@ impl<R: Reader> Cache<R> {
         let Some(slot) = self.slots.get_mut(&pid) else {
             return;
         };
-        slot.now.inherited = false;
+        let guessed = slot.now.guessed();
+        slot.now.inherited = guessed;
         let (at, ppid) = (slot.now.since, slot.now.ppid);
         let Some((_, program)) = self.reader.open(pid) else {
             return;
         };
         let other = program.exe.is_some() && program.exe != slot.now.image.exe;
-        if other || slot.now.ns_pid.is_some() {
+        if guessed || other || slot.now.ns_pid.is_some() {
             self.read_child(pid, at, ppid);
         }
     }
@@ -191,7 +192,8 @@ impl<R: Reader> Cache<R> {
         // Of a parent seen too late, or unsure, or without a program as a kernel
         // thread, nothing is taken on trust while the child itself can be asked.
         let sure = above.as_ref().is_some_and(|(parent, _)| {
-            parent.as_of <= at && parent.as_of >= gap && parent.image.exe.is_some()
+            let seen = parent.as_of <= at && parent.as_of >= gap && !parent.guessed();
+            seen && parent.image.exe.is_some()
         });
         if !sure && self.read_child(child, at, parent) {
             return;
@@ -200,6 +202,7 @@ impl<R: Reader> Cache<R> {
         let process = Process {
             since: at,
             as_of: at,
+            ids_as_of: at,
             start: self.reader.ticks(at),
             ppid: parent,
             parents,
@@ -279,40 +282,40 @@ impl<R: Reader> Cache<R> {
             found,
         } = begun;
         let was = self.slots.get(&pid).map(|slot| slot.now.clone());
-        let rest = |(found, program): (R::Found, Program)| {
-            let rest = self
-                .reader
-                .rest(&found, was.as_ref().map(|was| &*was.image));
-            (program, rest)
-        };
-        let (program, rest) = found.map(rest).unwrap_or_default();
         let Some(was) = was else {
             // Its beginning was lost.
-            if let Some(rest) = rest.filter(|rest| rest.start <= self.reader.ticks(at)) {
-                let reading = Reading::new(program, rest);
-                let known = if reading.whole {
-                    Known::Exact
-                } else {
-                    Known::Late
-                };
-                self.insert(pid, reading, now, known);
-            }
+            self.read_executed(pid, at, None);
             return;
         };
-        let (as_of, reading) = match rest {
+        let sure = !was.guessed() && was.as_of >= self.gap && was.uid.is_some();
+        if !sure && self.read_executed(pid, at, Some(&was)) {
+            return;
+        }
+        let (program, rest) = match found {
+            Some((found, program)) => {
+                let rest = self.reader.rest(&found, Some(&was.image));
+                (program, rest)
+            }
+            None => Default::default(),
+        };
+        let (as_of, mut reading) = match rest {
             Some(rest) if rest.start.abs_diff(was.start) <= GRAIN => {
                 (now, Reading::new(program, rest))
             }
             // Another process has the number.
             Some(_) => (at, Reading::new(Program::default(), was.rest())),
-            // Reaped meanwhile: the kernel has told of its user; the rest comes from
-            // its parent, as it does in the kernel.
+            // Reaped meanwhile: the rest comes from its parent, as it does in the kernel.
             None => (at, Reading::new(program, was.rest())),
         };
-        let known = if reading.whole {
-            Known::Exact
-        } else {
-            Known::Late
+        if sure {
+            // The kernel has told of its user before it told of this, and will tell of
+            // what comes after; what /proc says now may be of any later moment.
+            (reading.rest.uid, reading.rest.gid) = (was.uid, was.gid);
+        }
+        let ids_as_of = if sure { was.ids_as_of } else { as_of };
+        let known = match reading.whole && sure {
+            true => Known::Exact,
+            false => Known::Late,
         };
         let Rest {
             uid,
@@ -324,22 +327,48 @@ impl<R: Reader> Cache<R> {
         let next = Process {
             since: at,
             as_of,
+            ids_as_of,
             uid: uid.or(was.uid),
             gid: gid.or(was.gid),
             ns_pid,
             image: Arc::new(image),
             known,
-            inherited: false,
+            inherited: !sure,
             ..was
         };
         self.put(pid, next);
     }
 
-    fn change(&mut self, pid: i32, at: u64, change: impl FnOnce(&mut Process)) {
-        if self.knows(pid, at) {
-            return;
+    /// One that has executed, of whose past nothing is sure: what it is now, all at one
+    /// moment. False: it is gone, or is another than the one that `was`.
+    fn read_executed(&mut self, pid: i32, at: u64, was: Option<&Process>) -> bool {
+        let now = self.reader.now();
+        let Some(reading) = self.reader.read(pid, None).filter(|reading| reading.whole) else {
+            return false;
+        };
+        let start = reading.rest.start;
+        let same = was.map_or(start <= self.reader.ticks(at), |was| {
+            start.abs_diff(was.start) <= GRAIN
+        });
+        if !same {
+            return false;
         }
-        if let Some(slot) = self.slots.get(&pid) {
+        self.insert(pid, reading, now, Known::Exact);
+        if let Some(slot) = self.slots.get_mut(&pid) {
+            slot.now.since = at;
+            if let Some(was) = was {
+                // Its parent may be gone meanwhile.
+                slot.now.ppid = was.ppid;
+                slot.now.parents = Arc::clone(&was.parents);
+                slot.now.run.clone_from(&was.run);
+            }
+        }
+        true
+    }
+
+    fn change(&mut self, pid: i32, at: u64, change: impl FnOnce(&mut Process)) {
+        let slot = self.slots.get(&pid);
+        if let Some(slot) = slot.filter(|slot| slot.now.ids_as_of < at) {
             let mut next = slot.now.clone();
             next.since = at; // as_of stays: nobody has looked
             change(&mut next);
@@ -407,6 +436,24 @@ impl<R: Reader> Cache<R> {
         }
     }
 
+    /// One that /proc has shown, of whose past no message has told: from now on it is
+    /// known as it is. `before`: what it, and no other, was at some time.
+    fn insert_as_of(&mut self, pid: i32, reading: Reading, at: u64, before: Option<Process>) {
+        let known = if reading.whole {
+            Known::Exact
+        } else {
+            Known::Number
+        };
+        self.insert(pid, reading, at, known);
+        if let Some(slot) = self.slots.get_mut(&pid) {
+            slot.now.since = at;
+            slot.before = before.map(|was| {
+                let known = was.known.min(Known::Late);
+                Box::new(Process { known, ..was })
+            });
+        }
+    }
+
     fn run_of_child(&self, parent: i32, of_parent: Option<Arc<Run>>) -> Option<Arc<Run>> {
         match parent == self.own {
             true => Some(Arc::default()),
@@ -421,13 +468,8 @@ impl<R: Reader> Cache<R> {
         if reading.rest.start > self.reader.ticks(when) {
             return None; // it began after what happened
         }
-        let known = if reading.whole {
-            Known::Late
-        } else {
-            Known::Number
-        };
-        self.insert(pid, reading, at, known);
-        self.slots.get(&pid).map(|slot| slot.now.clone())
+        self.insert_as_of(pid, reading, at, None);
+        self.slots.get(&pid).map(|slot| slot.at(when))
     }
 
     /// A process that may have become another while messages were lost.
@@ -450,34 +492,31 @@ impl<R: Reader> Cache<R> {
             return false;
         };
         let Some(slot) = self.slots.get_mut(&pid) else {
-            self.insert(pid, reading, at, Known::Late);
+            self.insert_as_of(pid, reading, at, None);
             return true;
         };
         if reading.rest.start.abs_diff(slot.now.start) > GRAIN {
             let began = reading.rest.start <= self.reader.ticks(when);
             if began {
-                self.insert(pid, reading, at, Known::Late);
+                self.insert_as_of(pid, reading, at, None);
             }
             return began;
         }
         let (old, new) = (&slot.now.image, &reading.rest.image);
         let same = (&old.exe, &old.cmdline) == (&new.exe, &new.cmdline);
         if same && slot.now.uid == reading.rest.uid {
-            slot.now.as_of = at;
+            (slot.now.as_of, slot.now.ids_as_of) = (at, at);
             return true;
         }
         if !reading.whole {
             return false;
         }
         let was = slot.now.clone();
-        let next = Process {
-            since: self.gap,
-            ppid: was.ppid,
-            parents: was.parents,
-            run: was.run,
-            ..Process::new(reading, at, Known::Late)
-        };
-        self.put(pid, next);
+        let (parents, run) = (Arc::clone(&was.parents), was.run.clone());
+        self.insert_as_of(pid, reading, at, Some(was));
+        if let Some(slot) = self.slots.get_mut(&pid) {
+            (slot.now.parents, slot.now.run) = (parents, run);
+        }
         true
     }
 }

@@ -155,6 +155,9 @@ pub struct Process {
     pub since: u64,
     /// Messages up to this moment tell nothing new: /proc was read after it.
     pub as_of: u64,
+    /// Those of its user and group up to this moment, which is not after `as_of`: a
+    /// program is read at once, and these are what the messages before it have told.
+    pub ids_as_of: u64,
     /// When it began, in ticks.
     pub start: u64,
     /// Its parent.
@@ -183,6 +186,7 @@ impl Process {
         Self {
             since: 0,
             as_of,
+            ids_as_of: as_of,
             start: reading.rest.start,
             ppid: reading.rest.ppid,
             parents: Arc::default(),
@@ -201,6 +205,12 @@ impl Process {
         let mut process = Self::new(Reading::default(), since, Known::Number);
         process.since = since;
         process
+    }
+
+    /// It has from its parent what the parent may not have been any more: nothing is to
+    /// be taken from it in turn.
+    pub fn guessed(&self) -> bool {
+        self.inherited && self.known < Known::Exact
     }
 
     /// What it is beside its program.
