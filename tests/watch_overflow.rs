@@ -303,9 +303,7 @@ fn a_name_that_was_exchanged_is_missed_by_every_line_on_its_directory() {
         kit.line_with("d", mask, |r| r.recursive = false),
         kit.line_with("d", mask, |r| r.depth = Some(1)),
     ];
-    let (a, b) = (kit.path("d/a"), kit.path("d/b"));
-    let flags = nix::fcntl::RenameFlags::RENAME_EXCHANGE;
-    nix::fcntl::renameat2(nix::fcntl::AT_FDCWD, &a, nix::fcntl::AT_FDCWD, &b, flags).unwrap();
+    kit.exchange("d/a", "d/b");
     kit.events();
     for n in 0..30 {
         kit.write(&format!("d/{n}"));
@@ -325,7 +323,6 @@ fn a_name_that_was_exchanged_is_missed_by_every_line_on_its_directory() {
 /// second name before the old one leaves it. Here the queue ends between the halves.
 #[test]
 fn an_exchange_in_the_middle_of_which_the_queue_is_full_is_told_once() {
-    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
     let Some(mut kit) = kit(16) else { return };
     kit.mkdir("d/e");
     kit.line("d", Mask::CREATE | Mask::MOVE | Mask::DELETE);
@@ -335,8 +332,7 @@ fn an_exchange_in_the_middle_of_which_the_queue_is_full_is_told_once() {
     for f in 0..13 {
         kit.write(&format!("d/{f}"));
     }
-    let (from, to) = (kit.path("d/a"), kit.path("d/e/b"));
-    renameat2(AT_FDCWD, &from, AT_FDCWD, &to, RenameFlags::RENAME_EXCHANGE).unwrap();
+    kit.exchange("d/a", "d/e/b");
     let told = kit.told();
     let of = |name: &str| -> Vec<String> {
         let told = told.iter().filter(|t| t.contains(name));
@@ -367,4 +363,24 @@ fn a_directory_in_the_place_of_a_file_that_was_told_is_told() {
         told.iter().any(|t| t.starts_with("CREATE,ISDIR d|f")),
         "{told:?}"
     );
+}
+
+/// A line with `depth=` meets a directory that is renamed as a new one: its old name is
+/// gone all the same.
+#[test]
+fn a_renamed_directory_has_left_its_name_at_every_depth() {
+    for depth in [None, Some(1), Some(2)] {
+        let Some(mut kit) = kit(16) else { return };
+        kit.mkdir("d/g/x/y");
+        kit.mkdir("d/a");
+        let mask = Mask::DELETE | Mask::MOVED_FROM | Mask::CREATE;
+        let line = kit.line_with("d", mask, |request| request.depth = depth);
+        for n in 0..40 {
+            kit.write(&format!("d/{n}"));
+        }
+        kit.mv("d/g", "d/a/g");
+        let told = kit.told_to(line);
+        let gone = |name: &&String| name.starts_with("DELETE,ISDIR d|g");
+        assert_eq!(told.iter().filter(gone).count(), 1, "{depth:?} {told:?}");
+    }
 }

@@ -398,7 +398,6 @@ fn another_name_for_a_file_is_no_write() {
 
 #[test]
 fn an_exchange_is_one_change_of_the_file() {
-    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
     let mut kit = Kit::new();
     kit.mkdir("d");
     kit.write("d/e");
@@ -407,9 +406,7 @@ fn an_exchange_is_one_change_of_the_file() {
     kit.line("d/f", Mask::CLOSE_WRITE);
     // Another root with the same file.
     kit.line_with("d/f", Mask::MOVE_SELF, |r| r.mask |= Mask::DONT_FOLLOW);
-    let swap = RenameFlags::RENAME_EXCHANGE;
-    let (e, f) = (kit.path("d/e"), kit.path("d/f"));
-    renameat2(AT_FDCWD, &e, AT_FDCWD, &f, swap).unwrap();
+    kit.exchange("d/e", "d/f");
     assert_eq!(
         kit.told(),
         ["MOVED_TO d/f| <- d/e", "CLOSE_WRITE d/f| <- d/e"]
@@ -542,4 +539,46 @@ fn a_file_named_in_another_directory_is_closed_there() {
         told.contains(&format!("CLOSE_WRITE d/from|#{inode}")),
         "{told:?}"
     );
+}
+
+/// A look along the path is no moment: what changes while it goes on may be found by it,
+/// and is told with a time after the change, though the queue was read before.
+#[test]
+fn what_a_look_finds_is_dated_after_it_happened() {
+    let mut kit = Kit::new();
+    for dir in ["a", "b"] {
+        kit.mkdir(dir);
+    }
+    // A long way, so that the look takes its time.
+    for n in 1..38 {
+        kit.link(&format!("l{}", n - 1), &format!("l{n}"));
+    }
+    kit.link("a", "l0");
+    kit.line("l37/f", WRITES);
+    for round in 0..300 {
+        for dir in ["a", "b"] {
+            kit.write(&format!("{dir}/new"));
+            kit.mv(&format!("{dir}/new"), &format!("{dir}/f"));
+        }
+        kit.link("a", "new-link");
+        kit.mv("new-link", "l0");
+        kit.events();
+        // The line hears that it must look, and meanwhile the link is switched.
+        kit.rm("a/f");
+        kit.link("b", "new-link");
+        let (from, to) = (kit.path("new-link"), kit.path("l0"));
+        let switch = std::thread::spawn(move || {
+            for _ in 0..round * 40 {
+                std::hint::spin_loop();
+            }
+            let before = std::time::SystemTime::now();
+            fs::rename(from, to).unwrap();
+            before
+        });
+        let mut events = kit.events();
+        let before = switch.join().unwrap();
+        events.extend(kit.events());
+        let after = events.iter().filter(|(_, e)| e.time >= before);
+        assert_eq!(after.count(), 1, "round {round}: {events:?}");
+    }
 }

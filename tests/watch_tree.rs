@@ -428,3 +428,27 @@ fn a_directory_of_a_hundred_thousand_names_is_told_once() {
         ["CREATE d/big|one more", "CREATE d/big/dir|f"]
     );
 }
+
+/// A directory that two exchanges take along: what was made in it between them is told
+/// with a name that it had, and what came in its place is no less new for that.
+#[test]
+fn a_directory_that_two_exchanges_take_along_keeps_its_names() {
+    for depth in [None, Some(1)] {
+        let mut kit = Kit::new();
+        kit.mkdir("d/g");
+        kit.write("d/b");
+        let line = kit.line_with("d", Mask::CREATE, |request| request.depth = depth);
+        kit.exchange("d/b", "d/g");
+        kit.write("d/b/f");
+        kit.mkdir("d/c/new");
+        kit.exchange("d/b", "d/c");
+        let told = kit.told_to(line);
+        let has = |wanted: &[&str]| told.iter().any(|t| wanted.contains(&t.as_str()));
+        assert!(has(&["CREATE d/b|f", "CREATE d/c|f"]), "{depth:?} {told:?}");
+        assert!(has(&["CREATE,ISDIR d/b|new (scan)"]), "{depth:?} {told:?}");
+        assert!(!has(&["CREATE d/g|f"]), "{depth:?} {told:?}");
+        assert_eq!(told.len(), 3, "{depth:?} {told:?}");
+        kit.write("d/c/after");
+        assert_eq!(kit.told_to(line), ["CREATE d/c|after"], "{depth:?}");
+    }
+}

@@ -95,13 +95,15 @@ impl Inotify {
                 .filter(|_| plain);
             let how = match child {
                 // Only what comes into reach by it is met, and that is not new.
-                Some(_) if bounded => How::Known,
+                Some(child) if bounded => How::Kept(self.tree.get(child).map_or(-1, |n| n.wd)),
                 _ if raw.mask.intersects(Mask::MOVED_TO) && !within => How::Moved,
                 _ => How::Made,
             };
             match (self.enter(root, id, raw.name, how, out), child) {
                 (Entered::Absent, Some(child)) => self.believe(child, id, raw.name),
-                (Entered::There, Some(child)) if self.in_limbo(child) => self.flag(child, INSIDE),
+                (Entered::There, Some(child)) if self.in_limbo(child) => {
+                    self.passes(child, id, raw.name);
+                }
                 _ => {}
             }
         }
@@ -121,6 +123,16 @@ impl Inotify {
             self.supplant(parent, name);
             self.tree.relocate(child, parent, name);
         }
+    }
+
+    /// A directory was renamed to a name that leads to another one by now: what was
+    /// made in it meanwhile has that name, though nobody finds it there.
+    fn passes(&mut self, child: NodeId, parent: NodeId, name: &[u8]) {
+        if !self.tree.within(parent, child) {
+            self.tree.relocate(child, parent, name);
+            self.tree.limbo(child);
+        }
+        self.flag(child, INSIDE);
     }
 
     /// Watches and scans the directory `name` in `parent`, if it is (still) there.
@@ -152,11 +164,18 @@ impl Inotify {
             }
         };
         match openat(&dir, name, dir_flags(), Mode::empty()) {
-            Ok(fd) => match self.meet(parent, name, fd.as_fd()) {
-                Ok(Met::New(id)) => self.scan(id, fd, how, out),
-                Ok(Met::Known(_) | Met::Moved(..)) => self.read_in_vain(parent, name),
-                Err(e) => self.refused(root, parent, name, &e),
-            },
+            Ok(fd) => {
+                let how = match how {
+                    How::Kept(wd) if self.kernel.is(fd.as_fd(), wd) => How::Known,
+                    How::Kept(_) => How::Made,
+                    how => how,
+                };
+                match self.meet(parent, name, fd.as_fd()) {
+                    Ok(Met::New(id, _)) => self.scan(id, fd, how, out),
+                    Ok(Met::Known(_) | Met::Moved(..)) => self.read_in_vain(parent, name),
+                    Err(e) => self.refused(root, parent, name, &e),
+                }
+            }
             Err(nix::Error::ENOENT | nix::Error::ENOTDIR | nix::Error::ELOOP) => {
                 self.supplant(parent, name);
                 return Entered::Absent;

@@ -1,7 +1,7 @@
 //! How much of what a line asks for is watched now, for an operator who asks.
 
 use super::inotify::Inotify;
-use super::limits;
+use super::limit_texts;
 use super::root::State;
 use crate::event::LineId;
 
@@ -27,7 +27,7 @@ impl Inotify {
         let spent = root.lines.iter().any(|l| l.id == line && l.spent);
         let missing = matches!(root.state, State::Missing);
         let lack = root.lack.filter(|lack| !lack.guard_only);
-        let why = |lack| limits::message(root.written(), lack, self.kernel.len());
+        let why = |lack| limit_texts::message(root.written(), lack, self.kernel.len());
         Some(match lack {
             _ if spent => Coverage::Spent,
             Some(lack) if missing => Coverage::Unwatched(why(lack)),

@@ -11,6 +11,7 @@
 //!   MOVED_TO, CREATE, CLOSE_WRITE, MODIFY that the line asks for;
 //! - it changed while the queue was full: as much of the first as its times show.
 
+use super::kernel::Wd;
 use crate::sys::inotify::{Stamp, Stat};
 use crate::table::Mask;
 
@@ -23,6 +24,9 @@ pub(super) enum How {
     Made,
     /// Renamed into place.
     Moved,
+    /// Known if it is the directory of this watch, which was renamed to this name; else
+    /// made in place.
+    Kept(Wd),
     /// Anything may have happened since this time.
     Since(Stamp),
     /// Watched again after it had been refused at this time; what changed since
@@ -94,7 +98,7 @@ impl Thing {
             exact: false,
         };
         match how {
-            How::Known | How::Regain(_, Part::Held) => return None,
+            How::Known | How::Kept(_) | How::Regain(_, Part::Held) => return None,
             How::Made | How::Moved => {}
             How::Since(since) | How::Regain(since, Part::Lacked) => {
                 let s = stat?;

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use super::inside::Inside;
+use super::limit_texts;
 use super::parse;
 use super::root::NOISE;
 use super::tree::NodeId;
@@ -78,7 +79,7 @@ impl Kernel {
         let limit = std::fs::read_to_string(QUEUE_LIMIT);
         let room = limit.ok().and_then(|limit| limit.trim().parse().ok());
         Ok(Self {
-            fd: sys::init()?,
+            fd: sys::init().map_err(limit_texts::no_instance)?,
             table: PlainMap::default(),
             room: room.unwrap_or(0),
             inside: Inside::new(),

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::found::{How, Part};
 use super::inotify::Inotify;
+use super::limit_texts::message;
 use super::root::RootId;
 use super::tree::NodeId;
 use super::{Problem, Report};
@@ -191,41 +192,5 @@ impl Inotify {
         } else {
             self.retry.at = None;
         }
-    }
-}
-
-/// One line for the log.
-pub(super) fn message(path: &[u8], lack: Lack, held: usize) -> String {
-    let path: String = String::from_utf8_lossy(path)
-        .chars()
-        .flat_map(char::escape_debug)
-        .collect();
-    let missing = lack.missing;
-    match lack.errno {
-        libc::ENOSPC => {
-            let limit = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches")
-                .unwrap_or_default();
-            let need = held + missing as usize;
-            format!(
-                "{path}: not watched completely: the limit fs.inotify.max_user_watches ({}) is reached; \
-                 {held} watches are held here and {missing} or more are missing; \
-                 set the limit to more than {need}, or watch less",
-                limit.trim()
-            )
-        }
-        libc::EMFILE | libc::ENFILE => {
-            format!(
-                "{path}: not watched completely: no more open files are allowed (ulimit -n); {missing} or more directories are missing"
-            )
-        }
-        libc::ENOMEM => {
-            format!(
-                "{path}: not watched completely: the kernel has no memory for {missing} or more watches"
-            )
-        }
-        errno => format!(
-            "{path}: cannot be watched: {}",
-            io::Error::from_raw_os_error(errno)
-        ),
     }
 }

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::SystemTime;
 
 use nix::fcntl::openat;
 use nix::sys::stat::Mode;
@@ -147,6 +148,8 @@ impl Inotify {
         if (due | any).is_empty() {
             return;
         }
+        // It may have changed after the events at hand were read.
+        self.time = SystemTime::now();
         let origin = if how.again() {
             Origin::Rescan
         } else {

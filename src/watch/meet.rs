@@ -11,19 +11,22 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use super::inotify::Inotify;
-use super::root::NOISE;
+use super::root::{NOISE, RootId};
 use super::scan::path_flags;
 use super::tree::{LEFT, LIMBO, MET, Node, NodeId};
 
 /// What became of a directory that was met.
 pub(super) enum Met {
-    /// A new place.
-    New(NodeId),
+    /// A new place, for a directory that was known by the other name if any.
+    New(NodeId, Option<Name>),
     /// Known here.
     Known(NodeId),
-    /// Known by another name until now, given unless its leaving that was told.
-    Moved(NodeId, Option<(NodeId, Box<[u8]>)>),
+    /// Known by another name until now.
+    Moved(NodeId, Option<Name>),
 }
+
+/// A directory and a name in it, of which it has not been told that it is free now.
+pub(super) type Name = (NodeId, Box<[u8]>);
 
 impl Inotify {
     /// Watches the directory `fd`, which is `name` in `parent`, and gives it its
@@ -59,21 +62,20 @@ impl Inotify {
         for id in elsewhere {
             let top = self.tree.get(id).is_none_or(|n| n.parent == NodeId::NONE);
             if !top && !self.tree.within(parent, id) && !self.still_there(id) {
-                if self
-                    .roots
-                    .get(root)
-                    .is_some_and(|r| r.pattern.is_some() || r.key.depth.is_some())
-                {
-                    // Other names may match otherwise: as if it were new.
-                    self.drop_subtree(id);
-                    return self.meet(parent, name, fd);
-                }
                 let told = |n: &&Node| n.flags & LEFT == 0;
                 let old = self
                     .tree
                     .get(id)
                     .filter(told)
                     .map(|n| (n.parent, n.name.clone()));
+                if self.reaches_otherwise(root, id, parent) {
+                    // As if it were new.
+                    self.drop_subtree(id);
+                    return Ok(match self.meet(parent, name, fd)? {
+                        Met::New(id, other) => Met::New(id, old.or(other)),
+                        met => met,
+                    });
+                }
                 self.supplant(parent, name);
                 self.tree.relocate(id, parent, name);
                 self.flag(id, MET);
@@ -87,7 +89,16 @@ impl Inotify {
         if let Some(w) = self.kernel.get_mut(wd) {
             w.nodes = id;
         }
-        Ok(Met::New(id))
+        Ok(Met::New(id, None))
+    }
+
+    /// True where, of what is below `id`, the lines of `root` want another part once it
+    /// is in `parent`.
+    fn reaches_otherwise(&self, root: RootId, id: NodeId, parent: NodeId) -> bool {
+        let sinks = || self.tree.depth(id) != self.tree.depth(parent) + 1;
+        self.roots
+            .get(root)
+            .is_some_and(|r| r.pattern.is_some() || r.key.depth.is_some() && sinks())
     }
 
     pub(super) fn flag(&mut self, id: NodeId, flag: u8) {

@@ -17,6 +17,7 @@ mod inside;
 mod kernel;
 mod late;
 mod leaf;
+mod limit_texts;
 mod limits;
 mod look;
 mod meet;

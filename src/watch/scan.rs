@@ -84,31 +84,31 @@ impl Inotify {
                     let met = self.meet(parent, &name, fd.as_fd());
                     if matches!(
                         (how, &met),
-                        (How::Since(_), Ok(Met::New(_) | Met::Moved(..)))
+                        (How::Since(_), Ok(Met::New(..) | Met::Moved(..)))
                     ) {
                         let entry = (&*name, libc::S_IFDIR);
                         self.find(root, parent, dir, entry, (how, Some(true)), &mut found, out);
                     }
+                    if let (Some(How::Since(_)), Ok(Met::New(_, old) | Met::Moved(_, old))) =
+                        (again, &met)
+                        && let Some((dir, name)) = old
+                    {
+                        self.tell_parting(root, *dir, name, Mask::ISDIR, out);
+                        let gone = Thing {
+                            gone: true,
+                            ..Thing::default()
+                        };
+                        found.push((Owner::Node(*dir), name.clone(), gone));
+                    }
                     let next = match met {
-                        Ok(Met::New(id)) if self.came_meanwhile(root, id) => {
+                        Ok(Met::New(id, _)) if self.came_meanwhile(root, id) => {
                             let how = arrival(fd.as_fd(), how);
                             let entry = (&*name, libc::S_IFDIR);
                             self.find(root, parent, dir, entry, (how, None), &mut found, out);
                             Some((id, how))
                         }
-                        Ok(Met::New(id)) => Some((id, newcomer(fd.as_fd(), how))),
-                        Ok(Met::Known(id)) => again.map(|how| (id, known(how))),
-                        Ok(Met::Moved(id, old)) => {
-                            if let (Some(How::Since(_)), Some((dir, name))) = (again, old) {
-                                self.tell_parting(root, dir, &name, Mask::ISDIR, out);
-                                let gone = Thing {
-                                    gone: true,
-                                    ..Thing::default()
-                                };
-                                found.push((Owner::Node(dir), name, gone));
-                            }
-                            again.map(|how| (id, known(how)))
-                        }
+                        Ok(Met::New(id, _)) => Some((id, newcomer(fd.as_fd(), how))),
+                        Ok(Met::Known(id) | Met::Moved(id, _)) => again.map(|how| (id, known(how))),
                         Err(e) => {
                             self.refused(root, parent, &name, &e);
                             None

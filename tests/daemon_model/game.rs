@@ -133,7 +133,8 @@ impl<'a> Game<'a> {
             let real = real.strip_prefix(&self.top).ok()?.to_str()?.to_owned();
             Some((id(&meta), real))
         });
-        self.file.happened(&self.top, started, &written, &alive);
+        self.file
+            .happened(&self.top, started, &written, Some(&alive));
         let step = Step {
             now: started,
             top: &self.top,

@@ -101,6 +101,19 @@ impl Kit {
         fs::rename(self.path(from), self.path(to)).unwrap();
     }
 
+    pub fn exchange(&self, one: &str, other: &str) {
+        use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+        let (one, other) = (self.path(one), self.path(other));
+        renameat2(
+            AT_FDCWD,
+            &one,
+            AT_FDCWD,
+            &other,
+            RenameFlags::RENAME_EXCHANGE,
+        )
+        .unwrap();
+    }
+
     pub fn rm(&self, rest: &str) {
         let path = self.path(rest);
         if path.is_dir() && !path.is_symlink() {

@@ -176,7 +176,8 @@ impl Model {
             let real = real.strip_prefix(&self.top).ok()?.to_str()?.to_owned();
             Some((id(&meta), real))
         });
-        self.file.happened(&self.top, self.now, &written, &alive);
+        let known = (!self.game.deck.mounts).then_some(&alive);
+        self.file.happened(&self.top, self.now, &written, known);
         let mounted = match op {
             Op::Mount(p) | Op::Bind(_, p) => self.real(p),
             _ => None,
@@ -273,7 +274,11 @@ impl Model {
         let dirs: Vec<String> = dirs.map(|(path, _)| path.clone()).collect();
         for dir in dirs {
             let probe = format!("{dir}/probe");
-            self.kit.write(&probe);
+            let made = fs::write(self.kit.path(&probe), b"x");
+            if self.game.deck.mounts && made.is_err() {
+                continue; // a bind mount shows a directory that was removed
+            }
+            made.unwrap();
             self.drain();
             for line in &self.lines {
                 let heard = line.heard(&self.top);

@@ -30,7 +30,6 @@ impl Fanotify {
         let mut batch = std::mem::take(&mut self.batch);
         let (records, foreign) = (self.figures.records, self.figures.foreign);
         let result = self.fill(&mut batch);
-        self.time = SystemTime::now();
         self.work(&mut batch, out);
         let more = result.as_ref().is_ok_and(|&n| n + LARGEST > BUFFER);
         if !more && result.is_ok() {
@@ -57,6 +56,7 @@ impl Fanotify {
     pub(super) fn fill(&mut self, batch: &mut Batch) -> io::Result<usize> {
         match nix::unistd::read(self.group.fd(), &mut self.buffer) {
             Ok(n) => {
+                self.time = SystemTime::now();
                 let start = batch.bytes.len();
                 batch
                     .bytes

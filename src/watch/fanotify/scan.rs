@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::time::SystemTime;
 
 use nix::fcntl::{open, openat};
 use nix::sys::stat::Mode;
@@ -350,6 +351,8 @@ impl Fanotify {
         let Some(r) = self.roots.get(root) else {
             return;
         };
+        // It may have changed after the records at hand were read.
+        self.time = SystemTime::now();
         let thing = found.thing;
         let owner = (&*found.owner.0, &*found.owner.1);
         let left: Vec<(crate::event::LineId, Mask)> = r
