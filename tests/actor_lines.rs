@@ -9,12 +9,20 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use actor_kit::{SOMEBODY, program, rm};
 use common::{INCROND, LIMIT, Prefix, is_root};
 use serde_json::Value;
+
+/// One daemon at a time follows processes: its threads go before all others, but not
+/// before those of another daemon.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// `incrond run --json` of one table; what it says, line by line.
 struct Foreground {
@@ -23,6 +31,7 @@ struct Foreground {
     dir: tempfile::TempDir,
     /// Told since the last wait began: what a wait in vain shows.
     told: Vec<String>,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Foreground {
@@ -31,6 +40,7 @@ impl Foreground {
     }
 
     fn start_with(table: &str, change: impl FnOnce(&mut Command)) -> Self {
+        let alone = alone();
         let dir = tempfile::tempdir().unwrap();
         actor_kit::open(dir.path());
         let watched = dir.path().join("watched");
@@ -59,6 +69,7 @@ impl Foreground {
             lines,
             dir,
             told: Vec::new(),
+            _alone: alone,
         };
         started.until(|said| said["type"] == "ready");
         started
@@ -117,15 +128,11 @@ fn touch(path: &Path) {
     std::fs::write(path, "").unwrap();
 }
 
-/// One storm at a time: two at once are not what is promised for two processors.
-static STORM: Mutex<()> = Mutex::new(());
-
 fn all_are_named(program: &Path, at_once: usize) {
     if !is_root() {
         eprintln!("left out: not root");
         return;
     }
-    let _alone = STORM.lock().unwrap_or_else(PoisonError::into_inner);
     let mut daemon = Foreground::start("@W IN_DELETE,who=true,batch=50ms cat > /dev/null\n");
     let (dir, words) = (daemon.watched(), ["2000".to_string(), at_once.to_string()]);
     let storm = actor_kit::program(daemon.dir.path(), "storm.c");
@@ -258,6 +265,7 @@ fn what_a_person_sees() {
     if !is_root() {
         return;
     }
+    let _alone = alone();
     let prefix = Prefix::new();
     let table = prefix.path("table");
     std::fs::write(&table, prefix.fill("@W IN_CREATE,who=true true\n")).unwrap();
@@ -415,6 +423,7 @@ fn figures_of_the_daemon() {
     if !is_root() {
         return;
     }
+    let _alone = alone();
     let prefix = Prefix::new();
     prefix.table(
         "who",

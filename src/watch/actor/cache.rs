@@ -19,6 +19,7 @@ use super::ended::{End, Ended};
 use super::message::{Message, What};
 use super::process::{Ancestor, Known, PARENTS, Process, Reader, Reading};
 use execute::Begun;
+pub use execute::Look;
 
 /// Clock ticks by which a message and /proc may differ about one process's start.
 const GRAIN: u64 = 2;
@@ -77,6 +78,15 @@ impl<R: Reader> Cache<R> {
 
     /// Takes in what happened.
     pub fn tell(&mut self, message: Message) {
+        let look = match message.what {
+            What::Exec { pid } => Some(Look::new(&self.reader, pid)),
+            _ => None,
+        };
+        self.tell_with(message, look);
+    }
+
+    /// The same; the program of one that has executed has been looked at.
+    pub fn tell_with(&mut self, message: Message, look: Option<Look<R::Found>>) {
         let Message { at, what } = message;
         match what {
             What::Fork { parent: pid, .. }
@@ -88,7 +98,7 @@ impl<R: Reader> Cache<R> {
         }
         match what {
             What::Fork { parent, child } => self.fork(parent, child, at),
-            What::Exec { pid } => self.exec(pid, at),
+            What::Exec { pid } => self.exec(pid, at, look.unwrap_or_default()),
             What::Uid { pid, uid } => self.change(pid, at, |process| process.uid = Some(uid)),
             What::Gid { pid, gid } => self.change(pid, at, |process| process.gid = Some(gid)),
             What::Exit { pid } => self.exit(pid, at),

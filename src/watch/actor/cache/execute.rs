@@ -9,31 +9,47 @@ use crate::watch::actor::process::{Known, Process, Program, Reader, Reading, Res
 /// Each holds a descriptor.
 const MOST_BEGUN: usize = 64;
 
-/// One that has executed, of which only the program has been read yet.
-pub(super) struct Begun<F> {
-    pid: i32,
-    at: u64,
+/// What /proc showed of a program as soon as it was known that it is executed.
+#[derive(Debug)]
+pub struct Look<F> {
+    /// Before the look.
     now: u64,
     found: Option<(F, Program)>,
 }
 
+impl<F> Default for Look<F> {
+    fn default() -> Self {
+        let found = None;
+        Self { now: 0, found }
+    }
+}
+
+impl<F> Look<F> {
+    /// Of the process that has this number.
+    pub fn new(reader: &impl Reader<Found = F>, pid: i32) -> Self {
+        let now = reader.now();
+        let found = reader.open(pid);
+        Self { now, found }
+    }
+}
+
+/// One that has executed, of which only the program has been read yet.
+pub(super) struct Begun<F> {
+    pid: i32,
+    at: u64,
+    look: Look<F>,
+}
+
 impl<R: Reader> Cache<R> {
-    /// Its program is read at once, the rest when there is time: `finish`.
-    pub(super) fn exec(&mut self, pid: i32, at: u64) {
+    /// Its program has been read, the rest is when there is time: `finish`.
+    pub(super) fn exec(&mut self, pid: i32, at: u64, look: Look<R::Found>) {
         if self.knows(pid, at) {
             return;
         }
         if self.begun.len() >= MOST_BEGUN {
             self.finish();
         }
-        let now = self.reader.now();
-        let found = self.reader.open(pid);
-        self.begun.push_back(Begun {
-            pid,
-            at,
-            now,
-            found,
-        });
+        self.begun.push_back(Begun { pid, at, look });
     }
 
     /// Finishes one process that has executed; false: there is none.
@@ -55,12 +71,8 @@ impl<R: Reader> Cache<R> {
     }
 
     fn executed(&mut self, begun: Begun<R::Found>) {
-        let Begun {
-            pid,
-            at,
-            now,
-            found,
-        } = begun;
+        let Begun { pid, at, look } = begun;
+        let Look { now, found } = look;
         let was = self.slots.get(&pid).map(|slot| slot.now.clone());
         let Some(was) = was else {
             // Its beginning was lost.
