@@ -6,13 +6,14 @@ mod common;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 
-use common::{INCROND, is_root};
+use common::{INCROND, LIMIT, is_root};
 
 /// Runs a table under `setpriv` and reads its log until `text` stands in it.
 struct Foreground {
     child: Child,
-    lines: Box<dyn Iterator<Item = std::io::Result<String>>>,
+    lines: Receiver<String>,
     seen: Vec<String>,
 }
 
@@ -27,16 +28,18 @@ impl Foreground {
             .spawn()
             .unwrap();
         let pipe = child.stderr.take().unwrap();
-        Self {
-            child,
-            lines: Box::new(BufReader::new(pipe).lines()),
-            seen: Vec::new(),
-        }
+        let (tell, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(pipe).lines() {
+                let _ = tell.send(line.unwrap());
+            }
+        });
+        let seen = Vec::new();
+        Self { child, lines, seen }
     }
 
     fn wait_for(&mut self, text: &str) {
-        for line in self.lines.by_ref() {
-            let line = line.unwrap();
+        while let Ok(line) = self.lines.recv_timeout(LIMIT) {
             let found = line.contains(text);
             self.seen.push(line);
             if found {

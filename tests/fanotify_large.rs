@@ -4,10 +4,10 @@ mod watch_kit;
 
 use std::fs;
 
-use incron::table::Mask;
-use incron::watch::Source;
+use incron::table::{Mask, Source as Choice};
+use incron::watch::{Request, Source};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use watch_kit::kit_or_skip;
+use watch_kit::{Kit, kit_or_skip};
 
 struct Tmpfs(std::path::PathBuf);
 
@@ -71,4 +71,39 @@ fn foreign_directories_are_forgotten_in_time() {
     assert_eq!(kit.told(), ["CREATE m/d|f"]);
     let now = kit.clock.now();
     kit.source.tick(now, &mut Vec::new());
+}
+
+/// What `source=auto` chooses, by whose the line is, its tree and what it asks for.
+#[test]
+fn a_line_that_leaves_the_choice_is_served_by_what_suits_its_tree() {
+    if kit_or_skip().is_none() {
+        return;
+    }
+    let mut kit = Kit::serving(Choice::Auto);
+    for i in 0..6_000 {
+        kit.mkdir(&format!("many/{}/{i}", i / 1000));
+        kit.mkdir(&format!("hidden/.{i}"));
+    }
+    kit.mkdir("few/a/b");
+    let marks = |kit: &Kit| kit.source.fanotify_figures().map_or(0, |f| f.marks);
+    kit.line("many", Mask::CREATE);
+    assert_eq!(marks(&kit), 0, "a user's");
+    kit.source.set_system(true);
+    kit.line("few", Mask::CREATE);
+    kit.line("hidden", Mask::CREATE);
+    kit.line_with("many", Mask::CREATE, |request| request.recursive = false);
+    // Every reader of the file system would be heard.
+    kit.line("many", Mask::OPEN);
+    assert_eq!(marks(&kit), 0);
+    let asks: [(&str, fn(&mut Request)); 3] = [
+        ("many", |_| ()),
+        ("hidden", |request| request.dotdirs = true),
+        ("few", |request| request.who = true),
+    ];
+    for (path, change) in asks {
+        let line = kit.line_with(path, Mask::CREATE, change);
+        assert_eq!(marks(&kit), 1, "{path}");
+        kit.remove(line);
+        assert_eq!(marks(&kit), 0, "{path}");
+    }
 }

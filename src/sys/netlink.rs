@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, NetlinkAddr, bind, recvfrom, sendto, setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, NetlinkAddr, bind, recv, recvfrom, sendto, setsockopt, sockopt};
 
 use super::own_fd;
 
@@ -55,4 +55,10 @@ pub fn hear_kernel(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Opti
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// The message that waits longest, which is left there; None: nothing waits. Whoever sent
+/// it: it is only to be known that there is one.
+pub fn peek_kernel(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<usize> {
+    recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_PEEK).ok()
 }

@@ -27,16 +27,27 @@ pub fn run_first() -> io::Result<()> {
     }
 }
 
+/// The numbers of the processors that the calling thread may use; none where that is
+/// not known.
+fn processors() -> Vec<usize> {
+    let Ok(allowed) = sched_getaffinity(THIS) else {
+        return Vec::new();
+    };
+    let is_allowed = |cpu: &usize| allowed.is_set(*cpu).unwrap_or(false);
+    (0..CpuSet::count()).filter(is_allowed).collect()
+}
+
+/// How many those are.
+pub fn count_processors() -> usize {
+    processors().len().max(1)
+}
+
 /// Keeps the calling thread on the processor that is `nth` among those it may use;
 /// where there are fewer, or that is refused, it stays free.
 pub fn stay_on(nth: usize) {
-    let Ok(allowed) = sched_getaffinity(THIS) else {
-        return;
-    };
-    let is_allowed = |cpu: &usize| allowed.is_set(*cpu).unwrap_or(false);
-    if let Some(cpu) = (0..CpuSet::count()).filter(is_allowed).nth(nth) {
+    if let Some(cpu) = processors().get(nth) {
         let mut one = CpuSet::new();
-        let _ = one.set(cpu).and_then(|()| sched_setaffinity(THIS, &one));
+        let _ = one.set(*cpu).and_then(|()| sched_setaffinity(THIS, &one));
     }
 }
 
@@ -80,6 +91,15 @@ impl<T> Mutex<T> {
         let error = unsafe { libc::pthread_mutex_lock(self.raw.get()) };
         assert_eq!(error, 0, "a lock is taken twice by one thread");
         Guard(self)
+    }
+}
+
+impl<T> Mutex<T> {
+    /// Takes it if nobody has it.
+    pub fn try_lock(&self) -> Option<Guard<'_, T>> {
+        // SAFETY: initialised in `new`, never moved.
+        let error = unsafe { libc::pthread_mutex_trylock(self.raw.get()) };
+        (error == 0).then_some(Guard(self))
     }
 }
 

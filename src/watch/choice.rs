@@ -43,7 +43,7 @@ pub(super) fn of(request: &Request, system: bool) -> Ask {
                 && request.depth.is_none()
                 && !request.path.pattern
                 && !request.mask.intersects(reading)
-                && is_large(Path::new(&request.path.written)) =>
+                && is_large(Path::new(&request.path.written), request.dotdirs) =>
         {
             Ask::Chosen
         }
@@ -68,9 +68,9 @@ pub(super) fn refused(request: &Request, why: &Refusal) -> String {
     format!("{path} is served by inotify{without}: fanotify cannot: {why}")
 }
 
-/// True where there are more than [`MANY`] directories in the tree. Reads no more
-/// of it than is needed to know.
-fn is_large(path: &Path) -> bool {
+/// True where there are more than [`MANY`] directories in the tree, as far as the line
+/// enters it. Reads no more of it than is needed to know.
+fn is_large(path: &Path, dotdirs: bool) -> bool {
     let start = || {
         let top = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
         openat(&top, ".", dir_flags(), Mode::empty()).ok()
@@ -89,8 +89,9 @@ fn is_large(path: &Path) -> bool {
             let mut rest = buffer.get(..n).unwrap_or_default();
             while let Some((entry, len)) = parse::entry(rest) {
                 rest = rest.get(len..).unwrap_or_default();
-                let dots = entry.name.first() == Some(&b'.');
-                if dots || super::look::kind_of(dir.as_fd(), entry) != libc::S_IFDIR {
+                let dots = matches!(entry.name, b"." | b".." | b"");
+                let hidden = !dotdirs && entry.name.first() == Some(&b'.');
+                if dots || hidden || super::look::kind_of(dir.as_fd(), entry) != libc::S_IFDIR {
                     continue;
                 }
                 found += 1;

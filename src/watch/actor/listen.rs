@@ -5,14 +5,14 @@
 //! There are two of them, on two processors. A kernel without preemption lets even
 //! a real-time thread wait until the system call that its processor is in has come
 //! to an end, for milliseconds on a busy machine; the other is likely to be free.
-//! Whichever comes first does the work.
+//! Both take messages (`inbox`), which is urgent; one at a time tells the cache, and
+//! the other is back at once for what begins meanwhile.
 //!
-//! Whoever asks takes the messages that wait out of the socket himself first, under
-//! the same lock: what had happened before the question is always known.
+//! Whoever asks waits until all messages of before have been told: what had happened
+//! before the question is always known.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -22,16 +22,20 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::cache::Cache;
+use super::inbox::{Inbox, Received};
 use super::message::{self, What};
 use super::proc::Proc;
 use super::process::Reader;
+use super::share::Share;
 use crate::sys::{netlink, realtime};
 
 /// Room for messages: some 25,000, in bytes of the kernel's memory while they wait.
 const BUFFER: usize = 32 << 20;
-/// Messages taken under one lock.
+/// Steps between two looks at how long it has been busy.
 const ONCE: usize = 64;
-/// See above.
+/// Whoever asks waits so long for the threads: longer than they rest.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// Threads at most.
 const THREADS: usize = 2;
 /// What a thread waits for.
 const MESSAGES: u64 = 0;
@@ -47,16 +51,14 @@ pub struct Listener {
 }
 
 struct Shared {
-    socket: OwnedFd,
+    inbox: Inbox,
     heard: realtime::Mutex<Heard>,
-    /// One of the threads is at work.
-    at_work: AtomicBool,
 }
 
 struct Heard {
     cache: Cache<Proc>,
-    /// Messages were lost since the last look at who lives.
-    heal: bool,
+    /// Times of loss after which all that live have been looked for.
+    healed: u64,
 }
 
 impl Listener {
@@ -71,22 +73,20 @@ impl Listener {
         let own = std::process::id().cast_signed();
         let heard = Heard {
             cache: Cache::new(Proc::new(), own),
-            heal: false,
+            healed: 0,
         };
-        let heard = realtime::Mutex::new(heard)?;
-        let at_work = AtomicBool::new(false);
+        let shared = Shared {
+            inbox: Inbox::new(socket)?,
+            heard: realtime::Mutex::new(heard)?,
+        };
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         let mut listener = Self {
-            shared: Arc::new(Shared {
-                socket,
-                heard,
-                at_work,
-            }),
+            shared: Arc::new(shared),
             stop: Arc::new(EventFd::from_value_and_flags(0, flags)?),
             threads: Vec::new(),
         };
         let mut first = Ok(());
-        for nth in 0..THREADS {
+        for nth in 0..realtime::count_processors().min(THREADS) {
             first = first.and(listener.spawn(nth)?);
         }
         listener.scan();
@@ -99,7 +99,7 @@ impl Listener {
         let waits = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         // Woken for each message once: the other thread may be at it already.
         let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
-        waits.add(&shared.socket, EpollEvent::new(edge, MESSAGES))?;
+        waits.add(shared.inbox.socket(), EpollEvent::new(edge, MESSAGES))?;
         waits.add(&*stop, EpollEvent::new(EpollFlags::EPOLLIN, STOP))?;
         let (tell, told) = mpsc::channel();
         let thread = std::thread::Builder::new()
@@ -107,30 +107,45 @@ impl Listener {
             .stack_size(STACK);
         self.threads.push(thread.spawn(move || {
             realtime::stay_on(nth);
-            let _ = tell.send(realtime::run_first());
-            shared.listen(&waits);
+            let first = realtime::run_first();
+            let goes_first = first.is_ok();
+            let _ = tell.send(first);
+            shared.listen(&waits, goes_first);
         })?);
         told.recv().map_err(io::Error::other)
     }
 
-    /// One by one, so that the thread has its turn in between.
+    /// One by one, so that the threads have their turn in between.
     fn scan(&self) {
         let pids = self.shared.heard.lock().cache.reader().pids();
         for pid in pids {
-            self.shared.heard.lock().cache.scan(pid);
+            self.ask(|cache| cache.scan(pid));
         }
     }
 
     /// Asks the cache; all that has happened before is in it.
     pub fn ask<T>(&self, question: impl FnOnce(&mut Cache<Proc>) -> T) -> T {
-        question(&mut self.shared.heard.lock().cache)
+        let answer = question(&mut self.shared.heard.lock().cache);
+        self.shared.tidy();
+        answer
     }
 
     /// Takes in all that has happened before; the moment of that.
     pub fn settle(&self) -> u64 {
-        let mut heard = self.shared.heard.lock();
-        let now = heard.cache.reader().now();
-        while heard.take(&self.shared.socket, now) {}
+        let Shared { inbox, heard } = &*self.shared;
+        let now = heard.lock().cache.reader().now();
+        // Left to the threads that go first, even where it takes them a moment: a
+        // thread which does not may lose its turn with a message in its hand.
+        let end = Instant::now() + PATIENCE;
+        while inbox.is_behind(now) {
+            if Instant::now() < end {
+                std::thread::yield_now();
+            } else if inbox.receive(false) == Received::Full {
+                heard.lock().tell_all(inbox);
+            }
+        }
+        heard.lock().tell_all(inbox);
+        self.shared.tidy();
         now
     }
 }
@@ -142,16 +157,22 @@ impl Drop for Listener {
             let _ = thread.join();
         }
         // Before Linux 6.6 the kernel counts its listeners, and does not see them go.
-        let _ = netlink::tell_kernel(self.shared.socket.as_fd(), &message::ignore());
+        let _ = netlink::tell_kernel(self.shared.inbox.socket().as_fd(), &message::ignore());
     }
 }
 
 impl Shared {
-    fn listen(&self, waits: &Epoll) {
+    fn listen(&self, waits: &Epoll, first: bool) {
         let mut share = Share::new(Instant::now());
+        let mut more = false;
         loop {
             let mut ready = [EpollEvent::empty(); 2];
-            let count = match waits.wait(&mut ready, EpollTimeout::NONE) {
+            let most = if more {
+                EpollTimeout::ZERO
+            } else {
+                EpollTimeout::NONE
+            };
+            let count = match waits.wait(&mut ready, most) {
                 Ok(count) => count,
                 Err(Errno::EINTR) => 0,
                 Err(_) => return, // not this thread's to solve: whoever asks reads himself
@@ -159,54 +180,65 @@ impl Shared {
             if ready.iter().take(count).any(|event| event.data() == STOP) {
                 return;
             }
-            // What comes when the other has found nothing more wakes that one, too.
-            if self.at_work.swap(true, Ordering::AcqRel) {
-                continue;
+            let began = Instant::now();
+            more = (0..ONCE).all(|_| self.step(first));
+            if let Some(pause) = share.used(began, Instant::now()) {
+                std::thread::sleep(pause);
             }
-            let mut more = true;
-            while more {
-                let began = Instant::now();
-                more = self.heard.lock().take(&self.socket, u64::MAX);
-                if let Some(pause) = share.used(began, Instant::now()) {
-                    std::thread::sleep(pause);
-                }
+        }
+    }
+
+    /// Does what is most urgent; false: nothing is left to this thread.
+    fn step(&self, first: bool) -> bool {
+        match self.inbox.receive(first) {
+            Received::Something(_) => true,
+            Received::Full => {
+                self.heard.lock().tell_all(&self.inbox);
+                true
             }
-            self.at_work.store(false, Ordering::Release);
+            Received::Nothing => match self.heard.try_lock() {
+                Some(mut heard) => heard.digest(&self.inbox, first) || self.is_left(heard),
+                None => false, // whoever has it looks again before he goes
+            },
+        }
+    }
+
+    /// What came in the last moment is left to nobody else.
+    fn is_left(&self, heard: realtime::Guard<'_, Heard>) -> bool {
+        drop(heard);
+        !self.inbox.is_empty()
+    }
+
+    /// Does what a thread has left to whoever had the cache; no more than there was.
+    fn tidy(&self) {
+        for _ in 0..2 * ONCE {
+            let Some(mut heard) = self.heard.try_lock() else {
+                return;
+            };
+            if !heard.digest(&self.inbox, false) && !self.is_left(heard) {
+                return;
+            }
         }
     }
 }
 
 impl Heard {
-    /// Takes some messages; true where more may wait that are not later than `until`.
-    fn take(&mut self, socket: &OwnedFd, until: u64) -> bool {
-        let mut buffer = [0; message::MAX];
-        for _ in 0..ONCE {
-            match netlink::hear_kernel(socket.as_fd(), &mut buffer) {
-                Ok(Some(length)) => {
-                    let message = message::parse(buffer.get(..length).unwrap_or_default());
-                    if let Some(message) = message {
-                        self.cache.tell(message);
-                        if message.at > until {
-                            return false;
-                        }
-                    }
-                }
-                // Time for the rest; then more may have come.
-                Ok(None) if self.cache.finish_one() => {}
-                Ok(None) => {
-                    if std::mem::take(&mut self.heal) {
-                        self.cache.heal();
-                    }
-                    return false;
-                }
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    self.cache.tell_lost();
-                    self.heal = true;
-                }
-                Err(_) => return false,
-            }
+    /// Tells the cache all that waits.
+    fn tell_all(&mut self, inbox: &Inbox) {
+        while inbox.tell_one(&mut self.cache, false) {}
+    }
+
+    /// One step; false: all is done.
+    fn digest(&mut self, inbox: &Inbox, first: bool) -> bool {
+        if inbox.tell_one(&mut self.cache, first) || self.cache.finish_one() {
+            return true;
         }
-        true
+        let lost = self.cache.lost;
+        let heal = std::mem::replace(&mut self.healed, lost) != lost;
+        if heal {
+            self.cache.heal();
+        }
+        heal
     }
 }
 
@@ -231,52 +263,4 @@ fn subscribe(socket: &OwnedFd) -> io::Result<()> {
     Err(io::Error::other(
         "the kernel does not answer, as in a pid or user namespace other than its own",
     ))
-}
-
-/// The share of a processor that the thread may take: four fifths of each
-/// window. A fork bomb must leave the machine to its administrator.
-struct Share {
-    window: Instant,
-    busy: Duration,
-}
-
-impl Share {
-    const WINDOW: Duration = Duration::from_millis(20);
-    const MOST: Duration = Duration::from_millis(16);
-    const PAUSE: Duration = Duration::from_millis(4);
-
-    fn new(now: Instant) -> Self {
-        Self {
-            window: now,
-            busy: Duration::ZERO,
-        }
-    }
-
-    /// It was busy from `began` to `now`; how long it has to rest.
-    fn used(&mut self, began: Instant, now: Instant) -> Option<Duration> {
-        if now.duration_since(self.window) >= Self::WINDOW {
-            let tired = self.busy + now.duration_since(began) >= Self::MOST;
-            *self = Self::new(now);
-            return tired.then_some(Self::PAUSE);
-        }
-        self.busy += now.duration_since(began);
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_thread_that_is_always_busy_rests() {
-        let start = Instant::now();
-        let mut share = Share::new(start);
-        let at = |ms| start + Duration::from_millis(ms);
-        let rests = (0..40).filter(|ms| share.used(at(*ms), at(ms + 1)).is_some());
-        assert_eq!(rests.count(), 2);
-        let mut share = Share::new(start);
-        let idle = (0..40).filter(|ms| share.used(at(ms * 10), at(ms * 10 + 5)).is_some());
-        assert_eq!(idle.count(), 0);
-    }
 }

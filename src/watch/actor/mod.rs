@@ -11,11 +11,13 @@ mod build;
 pub mod cache;
 mod container;
 mod ended;
+mod inbox;
 mod listen;
 pub mod message;
 mod names;
 mod proc;
 pub mod process;
+mod share;
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -3,10 +3,10 @@
 
 use super::Fanotify;
 use super::batch::Batch;
+use super::job::Job;
 use super::parse::Record;
 use super::reach::Reach;
 use super::root::{At, Root, RootId};
-use super::scan::Job;
 use super::tree::{Known, NodeId};
 use super::unfold::{kind, target};
 use crate::sys::inotify::Stamp;

@@ -7,10 +7,13 @@
 //! it was then (`place`). Trees that come into reach all at once are scanned when
 //! the stream has been read to its end (`scan`).
 
+mod about;
 mod batch;
 mod change;
+mod collect;
 mod gate;
 mod group;
+mod job;
 mod mounts;
 mod moved;
 mod parse;
@@ -20,6 +23,7 @@ mod read;
 mod refuse;
 mod resolve;
 mod root;
+mod said;
 mod scan;
 mod tell;
 mod tree;
@@ -34,10 +38,10 @@ use std::time::SystemTime;
 
 use batch::Batch;
 use group::Group;
+use job::Job;
 use mounts::Mounts;
 use root::{At, Line, PICTURE, Root, RootId, Roots};
-use scan::Job;
-use tell::{Seen, Told};
+use said::{Seen, Told};
 use tree::Tree;
 
 use super::actor;

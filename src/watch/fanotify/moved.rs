@@ -5,10 +5,10 @@ use std::collections::HashMap;
 
 use super::Fanotify;
 use super::batch::{Batch, RENAME};
+use super::job::Job;
 use super::parse::{Record, Span};
 use super::reach::Reach;
 use super::root::RootId;
-use super::scan::Job;
 use super::tree::{Known, NodeId};
 use super::unfold::{kind, target};
 use crate::table::Mask;

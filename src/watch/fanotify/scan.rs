@@ -4,98 +4,32 @@
 //! meanwhile: else it is done again.
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::SystemTime;
 
-use nix::fcntl::{open, openat};
+use nix::fcntl::open;
 use nix::sys::stat::Mode;
 
 use super::Fanotify;
 use super::batch::{Batch, ONDIR, RENAME};
+use super::collect::Found;
 use super::group::key_of;
-use super::resolve::dir_flags;
+use super::job::{Job, What};
 use super::root::{At, Line, RootId};
 use super::tell::News;
 use super::tree::Known;
 use crate::event::Origin;
 use crate::sys::inotify as sys;
 use crate::table::Mask;
-use crate::watch::found::{self, How, Part, Thing};
-use crate::watch::look::{is_open_for_writing, kind_of, with_nul};
+use crate::watch::Report;
+use crate::watch::found::{self, How, Part};
+use crate::watch::look::with_nul;
 use crate::watch::scan::path_flags;
-use crate::watch::{Report, parse};
 
 /// Scans of one tree before it is told as it was found.
 const MOST_TRIES: u32 = 8;
-
-/// What is to be scanned.
-enum What {
-    /// The path of the root.
-    Top,
-    /// A directory, by its handle.
-    Dir(Box<[u8]>),
-    /// A mounted part of the tree, by its file system and path there.
-    Area(Box<[u8]>),
-}
-
-pub(super) struct Job {
-    root: RootId,
-    what: What,
-    how: How,
-    tries: u32,
-}
-
-impl Job {
-    pub fn top(root: RootId, how: How) -> Self {
-        Self {
-            root,
-            what: What::Top,
-            how,
-            tries: 0,
-        }
-    }
-
-    pub fn dir(root: RootId, key: &[u8], how: How) -> Self {
-        Self {
-            root,
-            what: What::Dir(key.into()),
-            how,
-            tries: 0,
-        }
-    }
-
-    pub fn area(root: RootId, dir: &[u8], how: How) -> Self {
-        Self {
-            root,
-            what: What::Area(dir.into()),
-            how,
-            tries: 0,
-        }
-    }
-}
-
-impl Job {
-    /// How it will tell `root` of a directory, if that is in what is to be scanned:
-    /// `above` knows what it is in.
-    pub fn covers(&self, root: RootId, above: impl Fn(&[u8]) -> bool) -> Option<How> {
-        let covers = match &self.what {
-            What::Top | What::Area(_) => true,
-            What::Dir(key) => above(key),
-        };
-        (covers && self.root == root).then_some(self.how)
-    }
-}
-
-/// One thing found.
-struct Found {
-    watch: OsString,
-    name: Box<[u8]>,
-    /// Handle of its directory, and its name there.
-    owner: (Box<[u8]>, Box<[u8]>),
-    thing: Thing,
-}
 
 impl Fanotify {
     /// Something is to be scanned when all that is queued has been told.
@@ -233,117 +167,6 @@ impl Fanotify {
             let owner = (&*found.owner.0, &*found.owner.1);
             self.seen.insert(owner, found.thing, batch.total);
         }
-    }
-
-    /// What is in the directory `key`, which is at `path`, and below it.
-    fn collect(
-        &mut self,
-        root: RootId,
-        key: &[u8],
-        path: Vec<u8>,
-        how: How,
-        touched: &mut HashSet<Box<[u8]>>,
-    ) -> Vec<Found> {
-        let mut found = Vec::new();
-        let mut todo: Vec<(Box<[u8]>, Vec<u8>)> = vec![(key.into(), path)];
-        let mut buffer = vec![0; 32 * 1024];
-        while let Some((key, path)) = todo.pop() {
-            let Some(hit) = self.reach_of(&path).of(root).cloned() else {
-                continue;
-            };
-            let open = self.group.open(&self.mounts, &key);
-            let Some(dir) = open
-                .ok()
-                .and_then(|d| openat(&d, ".", dir_flags(), Mode::empty()).ok())
-            else {
-                continue; // gone again: the stream tells
-            };
-            while let Ok(n @ 1..) = sys::getdents(dir.as_fd(), &mut buffer) {
-                let mut rest = buffer.get(..n).unwrap_or_default();
-                while let Some((entry, len)) = parse::entry(rest) {
-                    rest = rest.get(len..).unwrap_or_default();
-                    if matches!(entry.name, b"." | b".." | b"") {
-                        continue;
-                    }
-                    let kind = kind_of(dir.as_fd(), entry);
-                    if kind == libc::S_IFDIR {
-                        let mut below = path.clone();
-                        below.push(b'/');
-                        below.extend_from_slice(entry.name);
-                        let enters = self.reach_of(&below).of(root).is_some();
-                        let sub = || openat(&dir, entry.name, path_flags(), Mode::empty()).ok();
-                        let sub = enters
-                            .then(sub)
-                            .flatten()
-                            .and_then(|fd| key_of(fd.as_fd()).ok());
-                        // Another file system is another area.
-                        if let Some(sub) = sub.filter(|k| k.get(..8) == key.get(..8))
-                            && touched.insert(sub.clone())
-                            && !self.settled.contains(&(root, sub.clone()))
-                        {
-                            todo.push((sub, below));
-                        }
-                    }
-                    if how.silent() {
-                        continue;
-                    }
-                    let Some((watch, name)) = self.called(&hit, entry.name, kind) else {
-                        continue;
-                    };
-                    let thing = self.look(root, dir.as_fd(), (entry.name, kind), how);
-                    let owner = (key.clone(), entry.name.into());
-                    found.extend(thing.map(|thing| Found {
-                        watch,
-                        name,
-                        owner,
-                        thing,
-                    }));
-                }
-            }
-        }
-        found
-    }
-
-    /// `$@` and `$#` of a thing in a directory of a root.
-    fn called(
-        &self,
-        hit: &super::reach::Hit,
-        name: &[u8],
-        kind: u32,
-    ) -> Option<(OsString, Box<[u8]>)> {
-        if hit.served {
-            return Some((hit.watch.clone(), name.into()));
-        }
-        let pattern = self.roots.get(hit.root)?.pattern.as_ref()?;
-        let mut path = hit.watch.as_bytes().to_vec();
-        if path.last() != Some(&b'/') {
-            path.push(b'/');
-        }
-        path.extend_from_slice(name);
-        let file = kind != libc::S_IFDIR && !pattern.directories_only();
-        (file && pattern.matches(&path))
-            .then(|| (OsStr::from_bytes(&path).to_owned(), Box::default()))
-    }
-
-    /// Looks at a thing as closely as the lines of `root` need it.
-    fn look(
-        &self,
-        root: RootId,
-        dir: std::os::fd::BorrowedFd<'_>,
-        (name, kind): (&[u8], u32),
-        how: How,
-    ) -> Option<Thing> {
-        let asked = self.roots.get(root)?.asked;
-        let stat = with_nul(name, |n| sys::stat(dir, n)).ok()?;
-        let thing = Thing::new(kind, Some(&stat), None, how)?;
-        let closes = kind == libc::S_IFREG && asked.intersects(Mask::CLOSE_WRITE | Mask::COMPLETE);
-        if !closes || !(thing.written || thing.moved) {
-            return Some(thing);
-        }
-        Some(Thing {
-            open: is_open_for_writing(dir, name),
-            ..thing
-        })
     }
 
     /// Tells the lines of `root` of a thing that was found, but for what they know.

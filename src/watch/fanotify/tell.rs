@@ -1,8 +1,6 @@
-//! Telling lines, and remembering what they were told while a scan is to come.
+//! Telling lines of what has happened, each what it asks for.
 
-use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -11,16 +9,13 @@ use super::Fanotify;
 use super::batch::Batch;
 use super::parse::Record;
 use super::reach::Reach;
-use super::root::{At, Line, RootId};
+use super::root::{Line, RootId};
 use super::tree::NodeId;
 use super::unfold::{kind, target};
 use crate::event::{Actor, Event, LineId, LineIds, Origin, next_seq};
-use crate::sys::inotify;
 use crate::table::Mask;
 use crate::watch::Report;
 use crate::watch::found::{self, Thing};
-use crate::watch::late;
-use crate::watch::look::{is_open_for_writing, with_nul};
 
 /// One thing to be told.
 pub(super) struct News<'a> {
@@ -37,88 +32,7 @@ pub(super) struct News<'a> {
     pub known: Option<Thing>,
 }
 
-type ByName<T> = HashMap<Box<[u8]>, HashMap<Box<[u8]>, T>>;
-
-/// What lines were told since something came into reach that is to be scanned.
-#[derive(Default)]
-pub(super) struct Told(ByName<Vec<(LineId, Mask)>>);
-
-impl Told {
-    fn say(&mut self, owner: (&[u8], &[u8]), line: LineId, mask: Mask) {
-        let names = self.0.entry(owner.0.into()).or_default();
-        let words = names.entry(owner.1.into()).or_default();
-        if mask.intersects(Mask::DELETE | Mask::MOVED_FROM) {
-            words.retain(|(other, _)| *other != line);
-        } else {
-            words.push((line, mask));
-        }
-    }
-
-    /// What `line` was told of it.
-    pub fn of(&self, owner: (&[u8], &[u8]), line: LineId) -> Mask {
-        let words = self.0.get(owner.0).and_then(|n| n.get(owner.1));
-        let of = words
-            .into_iter()
-            .flatten()
-            .filter(|(other, _)| *other == line);
-        of.fold(Mask(0), |all, (_, mask)| all | *mask)
-    }
-
-    pub fn clear(&mut self) {
-        self.0.clear();
-    }
-}
-
-/// What scans told, while records of the same may wait.
-#[derive(Default)]
-pub(super) struct Seen {
-    things: ByName<(u64, Thing)>,
-    until: u64,
-}
-
-impl Seen {
-    /// Records before the number `until` may say the same.
-    pub fn insert(&mut self, owner: (&[u8], &[u8]), thing: Thing, until: u64) {
-        self.until = self.until.max(until);
-        let names = self.things.entry(owner.0.into()).or_default();
-        names.insert(owner.1.into(), (until, thing));
-    }
-
-    fn known(&self, owner: (&[u8], &[u8]), number: u64) -> Option<Thing> {
-        let (until, thing) = self.things.get(owner.0)?.get(owner.1)?;
-        (number < *until).then_some(*thing)
-    }
-
-    fn forget(&mut self, owner: (&[u8], &[u8])) {
-        if let Some(names) = self.things.get_mut(owner.0) {
-            names.remove(owner.1);
-        }
-    }
-
-    pub fn expire(&mut self, number: u64) {
-        if number >= self.until {
-            self.things.clear();
-        }
-    }
-}
-
 impl Fanotify {
-    /// The process behind a record.
-    pub(super) fn actor_of(&self, pid: i32, _pidfd: Option<&OwnedFd>) -> Option<Rc<Actor>> {
-        match &mut *self.actors.borrow_mut() {
-            Some(actors) => Some(actors.of(pid)),
-            None => (pid > 0).then(|| Rc::new(Actor::of_pid(pid))),
-        }
-    }
-
-    fn actor(&self, batch: &Batch, at: usize, root: RootId, record: Record) -> Option<Rc<Actor>> {
-        let asked = self.roots.get(root)?.lines.iter().any(|l| l.who);
-        if !asked {
-            return None;
-        }
-        self.actor_of(record.pid, batch.pidfd(at))
-    }
-
     /// Tells the lines of `root` what `choose` makes of what each asks for.
     pub(super) fn tell(
         &mut self,
@@ -166,20 +80,6 @@ impl Fanotify {
             };
             out.push(Report::Event(LineIds::new(&together), Rc::new(event)));
         }
-    }
-
-    /// What a scan has told of a name, where this record may be of before it: what
-    /// changed after it has other stamps.
-    fn known(&mut self, owner: (&[u8], &[u8]), number: u64, bit: Mask) -> Option<Thing> {
-        let thing = self.seen.known(owner, number)?;
-        let content = Mask::MODIFY | Mask::CLOSE_WRITE | Mask::ATTRIB;
-        if !bit.intersects(content) {
-            return Some(thing);
-        }
-        let now = self.exists(owner.0, owner.1)?;
-        // Where stamps have the grain of the kernel's tick, equal ones prove nothing yet.
-        let same = now.changed == thing.changed && (self.fine || thing.changed < self.drained);
-        same.then_some(thing)
     }
 
     /// One event of a name in the directory `id`, to all who hear of it.
@@ -278,47 +178,6 @@ impl Fanotify {
                 self.seen.forget(owner);
             }
         }
-    }
-
-    /// The path of a file on the way to matches that is one itself.
-    fn matched(&self, hit: &super::reach::Hit, name: &[u8]) -> Option<Vec<u8>> {
-        let pattern = self.roots.get(hit.root)?.pattern.as_ref()?;
-        let mut path = hit.watch.as_bytes().to_vec();
-        if path.last() != Some(&b'/') {
-            path.push(b'/');
-        }
-        path.extend_from_slice(name);
-        (!pattern.directories_only() && pattern.matches(&path)).then_some(path)
-    }
-
-    /// The old path of a rename, as `root` writes it where it can.
-    pub(super) fn old_path(
-        &self,
-        batch: &Batch,
-        from: &Reach,
-        root: RootId,
-        record: Record,
-    ) -> Option<PathBuf> {
-        let name = batch.text(record.from.1);
-        let served = || from.hits.iter().filter(|h| h.served);
-        let hit = served()
-            .find(|h| h.root == root)
-            .or_else(|| served().next());
-        if let Some(hit) = hit {
-            return Some(PathBuf::from(&hit.watch).join(OsStr::from_bytes(name)));
-        }
-        // The directory of a watched file is known by its path alone.
-        let users = from.here.as_ref()?;
-        let id = users.names.values().flatten().map(|(id, _)| *id);
-        let with = |id: &RootId| {
-            let root = self.roots.get(*id).filter(|r| r.way.at != At::Dir);
-            let last = root.and_then(|r| r.way.steps.iter().find(|s| s.last));
-            last.is_some_and(|s| users.names.contains_key(&s.name))
-        };
-        let root = self.roots.get(id.into_iter().find(with)?)?;
-        let last = root.way.steps.iter().find(|s| s.last)?;
-        let dir = root.way.real.strip_suffix(&*last.name)?;
-        Some(PathBuf::from(OsStr::from_bytes(dir)).join(OsStr::from_bytes(name)))
     }
 
     /// Tells a root, as it knew the thing, of what it is not to hear otherwise.
@@ -465,32 +324,5 @@ impl Fanotify {
         if bit.intersects(Mask::DELETE | Mask::MOVED_FROM) {
             self.seen.forget(owner);
         }
-    }
-
-    /// The name that a file has got since, of which the kernel says by the number of its
-    /// inode that it was closed after writing (`O_TMPFILE`, linkat(2)).
-    fn late_name(&mut self, (dir, name): (&[u8], &[u8]), bit: Mask) -> Option<Box<[u8]>> {
-        if bit != Mask::CLOSE_WRITE {
-            return None;
-        }
-        let inode = late::number(name)?;
-        let dir = self.group.open(&self.mounts, dir).ok()?;
-        if with_nul(name, |n| inotify::stat(dir.as_fd(), n)).is_ok() {
-            return None; // a real name that looks like one of these
-        }
-        late::search(&dir, inode, &mut self.buffer).map(Into::into)
-    }
-
-    /// True where an event means that a file is all there.
-    fn completes(&mut self, (dir, name): (&[u8], &[u8]), bit: Mask) -> bool {
-        let Ok(dir) = self.group.open(&self.mounts, dir) else {
-            return false;
-        };
-        let Ok(stat) = with_nul(name, |n| inotify::stat(dir.as_fd(), n)) else {
-            return false;
-        };
-        let linked = stat.links > 1 && stat.size > 0;
-        let wrong = stat.kind() != libc::S_IFREG || bit == Mask::CREATE && !linked;
-        !wrong && !is_open_for_writing(dir.as_fd(), name)
     }
 }

@@ -1,0 +1,143 @@
+//! Looking through a tree, by the handles of its directories.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::fcntl::openat;
+use nix::sys::stat::Mode;
+
+use super::Fanotify;
+use super::group::key_of;
+use super::reach::Hit;
+use super::resolve::dir_flags;
+use super::root::RootId;
+use crate::sys::inotify as sys;
+use crate::table::Mask;
+use crate::watch::found::{How, Thing};
+use crate::watch::look::{is_open_for_writing, kind_of, with_nul};
+use crate::watch::parse;
+use crate::watch::scan::path_flags;
+
+/// One thing found.
+pub(super) struct Found {
+    pub watch: OsString,
+    pub name: Box<[u8]>,
+    /// Handle of its directory, and its name there.
+    pub owner: (Box<[u8]>, Box<[u8]>),
+    pub thing: Thing,
+}
+
+impl Fanotify {
+    /// What is in the directory `key`, which is at `path`, and below it.
+    pub(super) fn collect(
+        &mut self,
+        root: RootId,
+        key: &[u8],
+        path: Vec<u8>,
+        how: How,
+        touched: &mut HashSet<Box<[u8]>>,
+    ) -> Vec<Found> {
+        let mut found = Vec::new();
+        let mut todo: Vec<(Box<[u8]>, Vec<u8>)> = vec![(key.into(), path)];
+        let mut buffer = vec![0; 32 * 1024];
+        while let Some((key, path)) = todo.pop() {
+            let Some(hit) = self.reach_of(&path).of(root).cloned() else {
+                continue;
+            };
+            let open = self.group.open(&self.mounts, &key);
+            let Some(dir) = open
+                .ok()
+                .and_then(|d| openat(&d, ".", dir_flags(), Mode::empty()).ok())
+            else {
+                continue; // gone again: the stream tells
+            };
+            while let Ok(n @ 1..) = sys::getdents(dir.as_fd(), &mut buffer) {
+                let mut rest = buffer.get(..n).unwrap_or_default();
+                while let Some((entry, len)) = parse::entry(rest) {
+                    rest = rest.get(len..).unwrap_or_default();
+                    if matches!(entry.name, b"." | b".." | b"") {
+                        continue;
+                    }
+                    let kind = kind_of(dir.as_fd(), entry);
+                    if kind == libc::S_IFDIR {
+                        let mut below = path.clone();
+                        below.push(b'/');
+                        below.extend_from_slice(entry.name);
+                        let enters = self.reach_of(&below).of(root).is_some();
+                        let sub = || openat(&dir, entry.name, path_flags(), Mode::empty()).ok();
+                        let sub = enters
+                            .then(sub)
+                            .flatten()
+                            .and_then(|fd| key_of(fd.as_fd()).ok());
+                        // Another file system is another area.
+                        if let Some(sub) = sub.filter(|k| k.get(..8) == key.get(..8))
+                            && touched.insert(sub.clone())
+                            && !self.settled.contains(&(root, sub.clone()))
+                        {
+                            todo.push((sub, below));
+                        }
+                    }
+                    if how.silent() {
+                        continue;
+                    }
+                    let Some((watch, name)) = self.called(&hit, entry.name, kind) else {
+                        continue;
+                    };
+                    let thing = self.look(root, dir.as_fd(), (entry.name, kind), how);
+                    let owner = (key.clone(), entry.name.into());
+                    found.extend(thing.map(|thing| Found {
+                        watch,
+                        name,
+                        owner,
+                        thing,
+                    }));
+                }
+            }
+        }
+        found
+    }
+
+    /// `$@` and `$#` of a thing in a directory of a root.
+    pub(super) fn called(
+        &self,
+        hit: &Hit,
+        name: &[u8],
+        kind: u32,
+    ) -> Option<(OsString, Box<[u8]>)> {
+        if hit.served {
+            return Some((hit.watch.clone(), name.into()));
+        }
+        let pattern = self.roots.get(hit.root)?.pattern.as_ref()?;
+        let mut path = hit.watch.as_bytes().to_vec();
+        if path.last() != Some(&b'/') {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name);
+        let file = kind != libc::S_IFDIR && !pattern.directories_only();
+        (file && pattern.matches(&path))
+            .then(|| (OsStr::from_bytes(&path).to_owned(), Box::default()))
+    }
+
+    /// Looks at a thing as closely as the lines of `root` need it.
+    pub(super) fn look(
+        &self,
+        root: RootId,
+        dir: BorrowedFd<'_>,
+        (name, kind): (&[u8], u32),
+        how: How,
+    ) -> Option<Thing> {
+        let asked = self.roots.get(root)?.asked;
+        let stat = with_nul(name, |n| sys::stat(dir, n)).ok()?;
+        let thing = Thing::new(kind, Some(&stat), None, how)?;
+        let closes = kind == libc::S_IFREG && asked.intersects(Mask::CLOSE_WRITE | Mask::COMPLETE);
+        if !closes || !(thing.written || thing.moved) {
+            return Some(thing);
+        }
+        Some(Thing {
+            open: is_open_for_writing(dir, name),
+            ..thing
+        })
+    }
+}

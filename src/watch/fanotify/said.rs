@@ -1,0 +1,73 @@
+//! What is remembered around a scan: what lines were told before it, and what it told
+//! while records of the same may still wait.
+
+use std::collections::HashMap;
+
+use crate::event::LineId;
+use crate::table::Mask;
+use crate::watch::found::Thing;
+
+type ByName<T> = HashMap<Box<[u8]>, HashMap<Box<[u8]>, T>>;
+
+/// What lines were told since something came into reach that is to be scanned.
+#[derive(Default)]
+pub(super) struct Told(ByName<Vec<(LineId, Mask)>>);
+
+impl Told {
+    pub fn say(&mut self, owner: (&[u8], &[u8]), line: LineId, mask: Mask) {
+        let names = self.0.entry(owner.0.into()).or_default();
+        let words = names.entry(owner.1.into()).or_default();
+        if mask.intersects(Mask::DELETE | Mask::MOVED_FROM) {
+            words.retain(|(other, _)| *other != line);
+        } else {
+            words.push((line, mask));
+        }
+    }
+
+    /// What `line` was told of it.
+    pub fn of(&self, owner: (&[u8], &[u8]), line: LineId) -> Mask {
+        let words = self.0.get(owner.0).and_then(|n| n.get(owner.1));
+        let of = words
+            .into_iter()
+            .flatten()
+            .filter(|(other, _)| *other == line);
+        of.fold(Mask(0), |all, (_, mask)| all | *mask)
+    }
+
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// What scans told, while records of the same may wait.
+#[derive(Default)]
+pub(super) struct Seen {
+    things: ByName<(u64, Thing)>,
+    until: u64,
+}
+
+impl Seen {
+    /// Records before the number `until` may say the same.
+    pub fn insert(&mut self, owner: (&[u8], &[u8]), thing: Thing, until: u64) {
+        self.until = self.until.max(until);
+        let names = self.things.entry(owner.0.into()).or_default();
+        names.insert(owner.1.into(), (until, thing));
+    }
+
+    pub fn known(&self, owner: (&[u8], &[u8]), number: u64) -> Option<Thing> {
+        let (until, thing) = self.things.get(owner.0)?.get(owner.1)?;
+        (number < *until).then_some(*thing)
+    }
+
+    pub fn forget(&mut self, owner: (&[u8], &[u8])) {
+        if let Some(names) = self.things.get_mut(owner.0) {
+            names.remove(owner.1);
+        }
+    }
+
+    pub fn expire(&mut self, number: u64) {
+        if number >= self.until {
+            self.things.clear();
+        }
+    }
+}
