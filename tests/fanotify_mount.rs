@@ -80,6 +80,32 @@ fn a_change_through_a_bind_mount_is_told_by_the_path_of_the_line() {
     assert_eq!(kit.told(), ["CREATE d/s|h"]);
 }
 
+/// As podman has its directory of layers.
+#[test]
+fn a_directory_that_is_mounted_on_itself_is_as_any_other() {
+    let Some(mut kit) = kit_or_skip() else { return };
+    kit.mkdir("d/s/u");
+    kit.mkdir("d/t");
+    let itself = Mounted::bind(kit.path("d/s"), kit.path("d/s"));
+    kit.line("d/s/u", Mask::CREATE);
+    kit.write("d/s/u/f");
+    assert_eq!(kit.told(), ["CREATE d/s/u|f"]);
+    kit.mkdir("d/s/u/v");
+    kit.write("d/s/u/v/g");
+    assert_eq!(kit.told(), ["CREATE,ISDIR d/s/u|v", "CREATE d/s/u/v|g"]);
+    // Another directory's mount hides what its place has.
+    let other = Mounted::bind(kit.path("d/t"), kit.path("d/s"));
+    told(&mut kit);
+    kit.mkdir("d/t/u");
+    kit.write("d/s/u/h");
+    assert_eq!(kit.told(), ["CREATE d/s/u|h"]);
+    other.end();
+    told(&mut kit);
+    kit.write("d/s/u/i");
+    assert_eq!(kit.told(), ["CREATE d/s/u|i"]);
+    itself.end();
+}
+
 #[test]
 fn a_file_system_at_two_places_is_told_at_each() {
     let Some(mut kit) = kit_or_skip() else { return };

@@ -156,6 +156,24 @@ pub fn open_handle(mount: BorrowedFd<'_>, handle: &[u8]) -> io::Result<OwnedFd> 
     Ok(own_fd(fd))
 }
 
+/// The mount that `target` was reached through, once more and by itself: at no path, and
+/// with nothing mounted in it. It is gone when the descriptor is closed.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN`, `EINVAL` for a mount of another namespace or an
+/// unbindable one; as open_tree(2).
+pub fn clone_mount(target: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_EMPTY_PATH as u32;
+    let (dir, name) = (target.as_raw_fd(), c"".as_ptr());
+    // SAFETY: the name is NUL-terminated and outlives the call.
+    let fd = unsafe { libc::syscall(libc::SYS_open_tree, dir, name, flags) };
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(own_fd(fd))
+}
+
 /// The number by which records name the file system of `target`.
 ///
 /// # Errors

@@ -83,13 +83,20 @@ impl Docker {
     /// Runs docker; what it printed.
     #[track_caller]
     pub fn docker(&self, words: &[&str]) -> String {
+        succeed(&mut self.command(words))
+    }
+
+    /// docker with these words.
+    pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("docker");
-        succeed(
-            command
-                .arg("-H")
-                .arg(socket(self.daemon.dir.path()))
-                .args(words),
-        )
+        let socket = socket(self.daemon.dir.path());
+        command.arg("-H").arg(socket).args(words);
+        command
+    }
+
+    /// The directory of the test.
+    pub fn dir(&self) -> &Path {
+        self.daemon.dir.path()
     }
 
     /// Starts a container that stays; its id.

@@ -50,6 +50,14 @@ impl User {
         &self.home
     }
 
+    /// The first of its other users (subuid(5)): number 1 in its containers.
+    pub fn first_subuid(&self) -> u32 {
+        let all = fs::read_to_string("/etc/subuid").unwrap();
+        let mut lines = all.lines();
+        let own = lines.find_map(|line| line.strip_prefix(&format!("{}:", self.name)));
+        own.unwrap().split(':').next().unwrap().parse().unwrap()
+    }
+
     /// A program to be run as the user.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("setpriv");

@@ -8,6 +8,9 @@
  *   operations image DIR       makes what the image brings (the lower layer)
  *   operations before DIR      makes what the container had made before
  *   operations NAME DIR        does it
+ *   operations held NAME DIR   does it, prints its process's number as it is inside, and
+ *                              stays until it is sent a line
+ *   operations as UID ...      all of it as this user
  *
  * Build: cc -O1 -static -o operations operations.c
  */
@@ -284,9 +287,27 @@ static void before(void)
     new("udir/f"), new("udir/sub/g");
 }
 
+static void stay(void)
+{
+    char line;
+    printf("%d\n", (int)getpid());
+    fflush(stdout);
+    MUST(read(0, &line, 1));
+}
+
 int main(int count, char **words)
 {
+    int held = 0;
     umask(022);
+    doing = "operations";
+    if (count > 3 && !strcmp(words[1], "as")) {
+        uid_t id = atoi(words[2]);
+        MUST(setresgid(id, id, id));
+        MUST(setresuid(id, id, id));
+        count -= 2, words += 2;
+    }
+    if (count > 2 && !strcmp(words[1], "held"))
+        held = 1, count--, words++;
     doing = count > 1 ? words[1] : "operations";
     if (count == 2 && !strcmp(doing, "list")) {
         for (size_t n = 0; n < sizeof all / sizeof *all; n++)
@@ -294,7 +315,7 @@ int main(int count, char **words)
         return 0;
     }
     if (count != 3) {
-        fprintf(stderr, "usage: operations list | operations image|before|NAME DIR\n");
+        fprintf(stderr, "usage: operations list | operations [as UID] image|before|[held] NAME DIR\n");
         return 2;
     }
     MUST(chdir(words[2]));
@@ -303,8 +324,12 @@ int main(int count, char **words)
     if (!strcmp(doing, "before"))
         return before(), 0;
     for (size_t n = 0; n < sizeof all / sizeof *all; n++)
-        if (!strcmp(doing, all[n].name))
-            return all[n].run(), 0;
+        if (!strcmp(doing, all[n].name)) {
+            all[n].run();
+            if (held)
+                stay();
+            return 0;
+        }
     fprintf(stderr, "operations: there is no %s\n", doing);
     return 2;
 }

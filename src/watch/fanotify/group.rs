@@ -267,12 +267,25 @@ impl Group {
             Err(nix::Error::ENOENT) => return Ok(Spot::Hidden),
             Err(e) => return Err(e.into()),
         };
-        let parent = key_of(up.as_fd())?;
-        // Something is mounted over what it is in: no path leads here.
-        if sys::mount_id(up.as_fd())? != sys::mount_id(fd.as_fd())? {
-            return Ok(Spot::Hidden);
-        }
+        let parent = match sys::mount_id(up.as_fd())? == sys::mount_id(fd.as_fd())? {
+            true => key_of(up.as_fd())?,
+            false => self.parent_beneath(key)?,
+        };
         Ok(Spot::In(parent, name.unwrap_or_default().into()))
+    }
+
+    /// What a directory is in, where something is mounted over that. Another mount may
+    /// show it all the same: podman binds its directory of layers to itself.
+    fn parent_beneath(&self, key: &[u8]) -> io::Result<Box<[u8]>> {
+        let missing = || io::Error::from(io::ErrorKind::NotFound);
+        let system = fs_of(key).and_then(|fs| self.systems.get(&fs));
+        let door = system.and_then(|s| s.open.as_ref()).ok_or_else(missing)?;
+        let bare = sys::clone_mount(door.as_fd())?;
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_DIRECTORY;
+        let mount = openat(&bare, ".", flags, Mode::empty())?;
+        let dir = sys::open_handle(mount.as_fd(), key.get(8..).unwrap_or_default())?;
+        let up = openat(&dir, "..", path_flags() | OFlag::O_DIRECTORY, Mode::empty())?;
+        key_of(up.as_fd())
     }
 }
 

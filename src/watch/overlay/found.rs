@@ -27,6 +27,8 @@ impl Layer {
         let before = self.shows(path);
         let above = self.stack.above(path);
         let out = match (above, before) {
+            // A whiteout, or a copy, that is gone by now: with the directory it was in.
+            (Found::Nothing, None) if self.stack.below(path).is_some() => Vec::new(),
             (Found::Nothing, _) => return vec![event.clone()],
             (Found::Whiteout, Some(dir)) => self.vanished(event, path, dir),
             (Found::Whiteout, None) => Vec::new(),

@@ -124,13 +124,23 @@ impl Layer {
 
     /// True where overlayfs changed an attribute of its own.
     fn is_artefact(&mut self, event: &Event, path: &[u8]) -> bool {
-        self.artefacts.is_own(event, path)
+        if self.artefacts.is_own(event, path) {
+            return true;
+        }
+        if event.mask != Mask::ATTRIB | Mask::ISDIR || !self.artefacts.was_copied(path, event.time)
+        {
+            return false;
+        }
+        match self.stack.above(path) {
+            stack::Found::Thing(now) if now.kind() == libc::S_IFDIR => {
+                !self.is_changed(path)
+                    && self.stack.is_impure(path)
+                    && self.artefacts.mark_came(path, event.time)
+            }
             // A directory that was copied, marked and taken away again: had a user
             // changed it, nothing would be left of that.
-            || event.mask == Mask::ATTRIB | Mask::ISDIR
-                && self.artefacts.was_copied(path, event.time)
-                && !matches!(self.stack.above(path), stack::Found::Thing(now)
-                    if now.kind() == libc::S_IFDIR)
+            _ => true,
+        }
     }
 
     /// The path inside, without its slash; None where it is of another place.

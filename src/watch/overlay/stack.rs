@@ -177,6 +177,13 @@ impl Stack {
         all.filter_map(kind).collect()
     }
 
+    /// True where overlayfs marked the directory `path` of the upper layer when something
+    /// was copied into it.
+    pub fn is_impure(&self, path: &[u8]) -> bool {
+        let dir = self.upper_dir(path);
+        dir.is_some_and(|dir| marked(dir.as_fd(), &IMPURE, |value| value == b"y"))
+    }
+
     /// True while somebody has the file `path` of the upper layer open for writing.
     pub fn is_being_written(&self, path: &[u8]) -> bool {
         let (parent, name) = split(path);
@@ -245,6 +252,7 @@ fn is_opaque(dir: BorrowedFd<'_>) -> bool {
 }
 
 const WHITEOUT: [&CStr; 2] = [c"trusted.overlay.whiteout", c"user.overlay.whiteout"];
+const IMPURE: [&CStr; 2] = [c"trusted.overlay.impure", c"user.overlay.impure"];
 const OPAQUE: [&CStr; 3] = [
     c"trusted.overlay.opaque",
     c"user.overlay.opaque",
