@@ -11,6 +11,7 @@ mod batch;
 mod change;
 mod gate;
 mod group;
+mod late;
 mod mounts;
 mod moved;
 mod parse;
@@ -103,6 +104,8 @@ pub struct Fanotify {
     settled: HashSet<(RootId, Box<[u8]>)>,
     told: Told,
     seen: Seen,
+    /// Directories in which a file got its name, by their handles, the latest first.
+    created: Vec<Box<[u8]>>,
     /// Directory and name that the last rename led to.
     arrived: Option<(usize, batch::Place)>,
     /// Renames of this batch that were something to a line.
@@ -145,6 +148,7 @@ impl Fanotify {
             settled: HashSet::new(),
             told: Told::default(),
             seen: Seen::default(),
+            created: Vec::new(),
             arrived: None,
             renamed: Vec::new(),
             dead: Vec::new(),
