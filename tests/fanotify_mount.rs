@@ -192,3 +192,22 @@ fn a_link_on_another_file_system_is_heard_of() {
     fs.end();
     told(&mut kit);
 }
+
+#[test]
+fn a_mount_goes_with_the_directory_that_it_is_in() {
+    let Some(mut kit) = kit_or_skip() else { return };
+    kit.mkdir("d/a/m");
+    kit.line("d", Mask::CREATE | Mask::MOVE);
+    let mut mounted = Mounted::tmpfs(kit.path("d/a/m"));
+    assert_eq!(told(&mut kit), [""; 0]);
+    kit.mv("d/a", "d/b");
+    mounted.0 = kit.path("d/b/m");
+    let renamed = ["MOVED_FROM,ISDIR d|a", "MOVED_TO,ISDIR d|b <- d/a"];
+    assert_eq!(kit.told(), renamed);
+    kit.write("d/b/m/f");
+    kit.write("d/b/g");
+    let mut told = kit.told();
+    told.sort();
+    assert_eq!(told, ["CREATE d/b/m|f", "CREATE d/b|g"]);
+    mounted.end();
+}

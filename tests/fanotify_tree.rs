@@ -244,3 +244,33 @@ fn both_sources_serve_beside_each_other() {
     kit.write("d/g");
     assert_eq!(kit.told(), ["CREATE d|g"]);
 }
+
+/// The kernel goes on calling the file by the number of its inode.
+#[test]
+fn a_file_named_while_it_is_open_is_closed_under_its_name() {
+    use std::io::Write;
+    for from in ["d/a", "d/b"] {
+        let Some(mut kit) = kit_or_skip() else { return };
+        kit.mkdir("d/a");
+        kit.mkdir("d/b");
+        let mask = Mask::CREATE | Mask::CLOSE_WRITE;
+        let tree = kit.line("d", mask);
+        let file = kit.line("d/a/f", mask);
+        let pattern = kit.line_with("d/*/f", mask, |request| request.path.pattern = true);
+        let Some(mut made) = kit.nameless(from) else {
+            return;
+        };
+        made.write_all(b"text").unwrap();
+        kit.give_name(&made, "d/a/f");
+        drop(made);
+        let events = kit.events();
+        let of = |line| -> Vec<String> {
+            let told = events.iter().filter(|(to, _)| *to == line);
+            told.map(|(_, event)| kit.text(event)).collect()
+        };
+        assert_eq!(of(tree), ["CREATE d/a|f", "CLOSE_WRITE d/a|f"], "{from}");
+        let named = ["CREATE d/a/f|", "CLOSE_WRITE d/a/f|"];
+        assert_eq!(of(file), named, "{from}");
+        assert_eq!(of(pattern), named, "{from}");
+    }
+}

@@ -201,3 +201,31 @@ fn what_a_bind_mount_showed_is_not_told_under_its_path_after_its_end() {
         assert_eq!(kit.told(), want);
     }
 }
+
+#[test]
+fn what_a_mount_hides_is_told_where_else_it_is_seen() {
+    let mut kit = Kit::new();
+    kit.mkdir("d/a/sub");
+    kit.mkdir("d/b");
+    kit.line("d", Mask::CREATE);
+    let (a, b) = (kit.path("d/a"), kit.path("d/b"));
+    let none = None::<&str>;
+    if mount(Some(&a), &b, none, MsFlags::MS_BIND, none).is_err() {
+        eprintln!("skipped: may not mount");
+        return;
+    }
+    let bound = Tmpfs(b);
+    assert_eq!(told(&mut kit), ["CREATE,ISDIR d/b|sub (scan)"]);
+    let Some(over) = Tmpfs::over(a) else { return };
+    assert_eq!(told(&mut kit), [""; 0]);
+    kit.write("d/b/f");
+    kit.write("d/b/sub/g");
+    assert_eq!(kit.told(), ["CREATE d/b|f", "CREATE d/b/sub|g"]);
+    drop(over);
+    assert_eq!(told(&mut kit), [""; 0]);
+    kit.write("d/b/sub/h");
+    let mut heard = kit.told();
+    heard.sort();
+    assert_eq!(heard, ["CREATE d/a/sub|h", "CREATE d/b/sub|h"]);
+    drop(bound);
+}

@@ -428,30 +428,23 @@ fn an_exchange_is_one_change_of_the_file() {
 #[test]
 fn a_file_named_while_it_is_open_is_told_by_its_name() {
     use std::io::Write;
-    use std::os::fd::AsRawFd;
-    use std::os::unix::fs::OpenOptionsExt;
     let mut kit = Kit::new();
     kit.mkdir("d");
     kit.line("d", Mask::CLOSE_WRITE | Mask::COMPLETE);
     kit.line("d", Mask::OPEN | Mask::ACCESS | Mask::CLOSE_NOWRITE);
     kit.line("d/f", Mask::CLOSE_WRITE);
-    let mut options = fs::File::options();
-    let options = options.write(true).custom_flags(libc::O_TMPFILE);
-    let Ok(mut file) = options.open(kit.path("d")) else {
-        return eprintln!("left out: this file system has no O_TMPFILE");
+    let Some(mut file) = kit.nameless("d") else {
+        return;
     };
     file.write_all(b"text").unwrap();
     kit.told();
-    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let follow = nix::unistd::LinkatFlags::AT_SYMLINK_FOLLOW;
-    let here = nix::fcntl::AT_FDCWD;
-    nix::unistd::linkat(here, own.as_str(), here, &kit.path("d/f"), follow).unwrap();
+    kit.give_name(&file, "d/f");
     assert_eq!(kit.told(), [""; 0]);
     drop(file);
     assert_eq!(kit.told(), ["CLOSE_WRITE,COMPLETE d|f", "CLOSE_WRITE d/f|"]);
     assert_eq!(kit.told(), [""; 0]);
     // One that never gets a name keeps its number.
-    drop(options.open(kit.path("d")).unwrap());
+    drop(kit.nameless("d"));
     let told = kit.told();
     let number = |t: &&String| t.starts_with("CLOSE_WRITE d|#");
     assert_eq!(told.iter().filter(number).count(), 1, "{told:?}");
@@ -503,24 +496,18 @@ fn a_tree_moved_in_while_its_path_was_away_is_told_when_it_is_back() {
 #[test]
 fn a_file_named_in_another_directory_is_closed_there() {
     use std::io::Write;
-    use std::os::fd::AsRawFd;
-    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+    use std::os::unix::fs::MetadataExt;
     let mut kit = Kit::new();
     kit.mkdir("d/from");
     kit.mkdir("d/to");
     kit.write("d/to/other");
     kit.line("d", Mask::CREATE | Mask::CLOSE_WRITE);
     let file = kit.line("d/to/new", Mask::CLOSE_WRITE);
-    let mut options = fs::File::options();
-    let options = options.write(true).custom_flags(libc::O_TMPFILE);
-    let Ok(mut made) = options.open(kit.path("d/from")) else {
-        return eprintln!("left out: this file system has no O_TMPFILE");
+    let Some(mut made) = kit.nameless("d/from") else {
+        return;
     };
     made.write_all(b"x").unwrap();
-    let own = format!("/proc/self/fd/{}", made.as_raw_fd());
-    let follow = nix::unistd::LinkatFlags::AT_SYMLINK_FOLLOW;
-    let here = nix::fcntl::AT_FDCWD;
-    nix::unistd::linkat(here, own.as_str(), here, &kit.path("d/to/new"), follow).unwrap();
+    kit.give_name(&made, "d/to/new");
     drop(made);
     let mut told: Vec<_> = kit.events();
     told.retain(|(line, e)| *line != file || e.mask.intersects(Mask::CLOSE_WRITE));

@@ -19,7 +19,7 @@ use crate::table::Mask;
 /// Pieces of a directory (32 KiB, about 1000 names) that are searched for a file.
 const MOST_PIECES: usize = 32;
 /// Directories in which files were named last that are searched for one.
-const MOST_DIRECTORIES: usize = 8;
+pub(super) const MOST_DIRECTORIES: usize = 8;
 
 /// The inode number in a name that the kernel has made up (`d_mark_tmpfile`).
 pub(super) fn number(name: &[u8]) -> Option<u64> {

@@ -11,7 +11,7 @@ use super::Report;
 use super::found::How;
 use super::inotify::Inotify;
 use super::root::RootId;
-use super::tree::{MOUNT, NodeId};
+use super::tree::{LIMBO, MOUNT, NodeId};
 
 /// The table of mounts, as last read.
 pub(super) struct Mounts {
@@ -199,6 +199,26 @@ impl Inotify {
         if mounted && !self.still_there(id) {
             self.drop_subtree(id);
         }
+    }
+
+    /// True for a place that is below a mount by now.
+    pub(super) fn is_hidden(&self, id: NodeId) -> bool {
+        let mut at = id;
+        while let Some(node) = self.tree.get(at) {
+            if node.flags & LIMBO != 0
+                && let Some(over) = self.tree.find(node.parent, &node.name)
+                && self.tree.get(over).is_some_and(|n| n.flags & MOUNT != 0)
+            {
+                return true;
+            }
+            at = node.parent;
+        }
+        false
+    }
+
+    /// True where a place of that inode, of which `first` is one, is in sight.
+    pub(super) fn is_seen(&self, first: NodeId) -> bool {
+        self.places(first).iter().any(|&id| !self.is_hidden(id))
     }
 
     fn node_at(&self, top: NodeId, path: &[u8]) -> Option<NodeId> {

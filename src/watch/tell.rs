@@ -133,6 +133,11 @@ impl Inotify {
         let Some(node) = self.tree.get(id) else {
             return;
         };
+        let first = self.kernel.get(raw.wd).map_or(id, |w| w.nodes);
+        let alone = first == id && node.twin == NodeId::NONE;
+        if !alone && self.is_hidden(id) && self.is_seen(first) {
+            return; // told where it is seen
+        }
         if node.flags & SERVED == 0 {
             return self.tell_match(id, raw, out);
         }

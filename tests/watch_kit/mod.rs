@@ -101,6 +101,28 @@ impl Kit {
         fs::rename(self.path(from), self.path(to)).unwrap();
     }
 
+    /// A file without a name, made in `dir`. None, and a word about it, where the file
+    /// system has none.
+    pub fn nameless(&self, dir: &str) -> Option<fs::File> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut options = fs::File::options();
+        let options = options.write(true).custom_flags(libc::O_TMPFILE);
+        let made = options.open(self.path(dir)).ok();
+        if made.is_none() {
+            eprintln!("left out: this file system has no O_TMPFILE");
+        }
+        made
+    }
+
+    /// Gives a file its name by linkat(2).
+    pub fn give_name(&self, file: &fs::File, rest: &str) {
+        use std::os::fd::AsRawFd;
+        let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let follow = nix::unistd::LinkatFlags::AT_SYMLINK_FOLLOW;
+        let here = nix::fcntl::AT_FDCWD;
+        nix::unistd::linkat(here, own.as_str(), here, &self.path(rest), follow).unwrap();
+    }
+
     pub fn exchange(&self, one: &str, other: &str) {
         use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
         let (one, other) = (self.path(one), self.path(other));

@@ -157,6 +157,32 @@ fn both(ops: &[Op]) {
     }
 }
 
+/// Some of the same with the other source, for `cargo test`.
+#[test]
+fn fanotify_plays_the_same_games() {
+    if std::env::var_os("WATCH_MODEL_SOURCE").is_some() || watch_kit::kit_or_skip().is_none() {
+        return;
+    }
+    let source = Source::Fanotify;
+    let lines = true;
+    play_all(Game { source, ..plain() }, 6_000);
+    play_all(
+        Game {
+            source,
+            ..tiny_queue()
+        },
+        3_000,
+    );
+    play_all(
+        Game {
+            source,
+            lines,
+            ..plain()
+        },
+        6_000,
+    );
+}
+
 /// Sequences that failed once, as short as they were found.
 #[test]
 fn a_directory_that_leaves_through_two_exchanges_is_forgotten() {

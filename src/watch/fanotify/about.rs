@@ -16,7 +16,6 @@ use crate::event::Actor;
 use crate::sys::inotify;
 use crate::table::Mask;
 use crate::watch::found::Thing;
-use crate::watch::late;
 use crate::watch::look::{is_open_for_writing, with_nul};
 
 impl Fanotify {
@@ -95,24 +94,6 @@ impl Fanotify {
         let last = root.way.steps.iter().find(|s| s.last)?;
         let dir = root.way.real.strip_suffix(&*last.name)?;
         Some(PathBuf::from(OsStr::from_bytes(dir)).join(OsStr::from_bytes(name)))
-    }
-
-    /// The name that a file has got since, of which the kernel says by the number of its
-    /// inode that it was closed after writing (`O_TMPFILE`, linkat(2)).
-    pub(super) fn late_name(
-        &mut self,
-        (dir, name): (&[u8], &[u8]),
-        bit: Mask,
-    ) -> Option<Box<[u8]>> {
-        if bit != Mask::CLOSE_WRITE {
-            return None;
-        }
-        let inode = late::number(name)?;
-        let dir = self.group.open(&self.mounts, dir).ok()?;
-        if with_nul(name, |n| inotify::stat(dir.as_fd(), n)).is_ok() {
-            return None; // a real name that looks like one of these
-        }
-        late::search(&dir, inode, &mut self.buffer).map(Into::into)
     }
 
     /// True where an event means that a file is all there.

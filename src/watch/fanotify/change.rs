@@ -262,16 +262,16 @@ impl Fanotify {
             Mask::CLOSE_NOWRITE,
         ];
         for bit in all.into_iter().filter(|&b| bits.intersects(b)) {
-            self.by_link(batch, at, NodeId::NONE, record, bit, out);
+            self.by_link(batch, at, (NodeId::NONE, b""), record, bit, out);
         }
     }
 
-    /// One event of a file, to the roots that know it by another name than that in `dir`.
+    /// One event of a file, to the roots that know it by another name than this in `dir`.
     pub(super) fn by_link(
         &mut self,
         batch: &mut Batch,
         at: usize,
-        dir: NodeId,
+        (dir, name): (NodeId, &[u8]),
         record: Record,
         bit: Mask,
         out: &mut Vec<Report>,
@@ -284,7 +284,6 @@ impl Fanotify {
             return;
         };
         let place = self.tree.path(dir);
-        let name: Box<[u8]> = batch.text(record.from.1).into();
         for id in users {
             let Some(last) = self
                 .roots
@@ -293,7 +292,7 @@ impl Fanotify {
             else {
                 continue;
             };
-            if place.as_deref() == Some(&*last.dir) && name == last.name {
+            if place.as_deref() == Some(&*last.dir) && *name == *last.name {
                 continue; // told by its name
             }
             let last = last.name.clone();

@@ -14,6 +14,7 @@ mod collect;
 mod gate;
 mod group;
 mod job;
+mod late;
 mod mounts;
 mod moved;
 mod parse;
@@ -40,7 +41,7 @@ use batch::Batch;
 use group::Group;
 use job::Job;
 use mounts::Mounts;
-use root::{At, Line, PICTURE, Root, RootId, Roots};
+use root::{Area, At, Line, PICTURE, Root, RootId, Roots};
 use said::{Seen, Told};
 use tree::Tree;
 
@@ -107,8 +108,13 @@ pub struct Fanotify {
     settled: HashSet<(RootId, Box<[u8]>)>,
     told: Told,
     seen: Seen,
+    /// Directories in which a file got its name, by their handles, the latest first.
+    created: Vec<Box<[u8]>>,
     /// Directory and name that the last rename led to.
     arrived: Option<(usize, batch::Place)>,
+    /// A directory was renamed in a tree that has mounts in it: they may have been
+    /// carried along, of which the table of mounts does not say that it changed.
+    carried: bool,
     /// Renames of this batch that were something to a line.
     renamed: Vec<usize>,
     /// Directories that are gone, until all that was queued before is told.
@@ -149,7 +155,9 @@ impl Fanotify {
             settled: HashSet::new(),
             told: Told::default(),
             seen: Seen::default(),
+            created: Vec::new(),
             arrived: None,
+            carried: false,
             renamed: Vec::new(),
             dead: Vec::new(),
             drained: file_clock(),
@@ -314,6 +322,13 @@ impl Fanotify {
     pub fn mounts_changed(&mut self, now: Moment, out: &mut Vec<Report>) {
         // What happened before on a file system that is gone now waits in the queue.
         let _ = self.drain(now, out);
+        self.look_at_mounts(out);
+        let _ = self.drain(now, out);
+    }
+
+    /// Reads the table of mounts again, and serves what has changed.
+    fn look_at_mounts(&mut self, out: &mut Vec<Report>) {
+        self.carried = false;
         let changed = self.mounts.read();
         for fs in self.group.forget_doors(&self.mounts) {
             self.tree.forget(Some(&fs));
@@ -332,7 +347,6 @@ impl Fanotify {
             }
         }
         self.give_up();
-        let _ = self.drain(now, out);
     }
 
     /// Something was mounted or unmounted on the way to a root, or below it.
@@ -360,9 +374,12 @@ impl Fanotify {
         if now != before.2 {
             self.ask(Job::top(id, How::Moved));
         }
+        // One whose mount point was renamed with its directory is not new.
+        let times = |of: &[Area], area: &Area| of.iter().filter(|a| a.dir == area.dir).count();
         for area in areas
             .iter()
             .filter(|a| !before.0.contains(a) && !a.below.is_empty())
+            .filter(|a| times(&areas, a) > times(&before.0, a))
         {
             self.ask(Job::area(id, &area.dir, How::Moved));
         }

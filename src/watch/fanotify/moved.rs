@@ -61,6 +61,12 @@ impl Fanotify {
         let was = from.map(|id| self.reach(id)).unwrap_or_default();
         let itself = from.filter(|_| isdir).map(|id| self.reach_at(id, &old.1));
         let itself = itself.unwrap_or_default();
+        let mut hits = itself.hits.iter();
+        self.carried |= hits.any(|h| {
+            self.roots
+                .get(h.root)
+                .is_some_and(|r| r.way.areas.len() > 1)
+        });
         let owner = (&*old.0, &*old.1);
         self.tell_name(batch, at, &was, owner, record, Mask::MOVED_FROM, None, out);
         self.steps(batch, at, &was, owner, record, Mask::MOVED_FROM, out);

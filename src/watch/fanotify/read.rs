@@ -41,6 +41,10 @@ impl Fanotify {
         self.seen.expire(batch.total);
         batch.clear();
         self.batch = batch;
+        if self.carried {
+            self.look_at_mounts(out);
+            self.batch.clear();
+        }
         self.group.close();
         let read = self.figures.records - records;
         let group = self.group.fd();

@@ -98,13 +98,19 @@ impl Fanotify {
         if isdir && bit == Mask::DELETE {
             self.tell_end(batch, at, id, &name, record, out);
         }
+        if !isdir && bit == Mask::CREATE {
+            self.note_created(&key);
+        }
+        let (id, key, name) = self
+            .late_place(id, (&key, &name), bit)
+            .unwrap_or((id, key, name));
         let reach = self.reach(id);
         self.tell_name(batch, at, &reach, (&key, &name), record, bit, None, out);
         self.steps(batch, at, &reach, (&key, &name), record, bit, out);
         if isdir {
             self.changed(batch, id, &name, record, bit);
         } else if !self.files.is_empty() {
-            self.by_link(batch, at, id, record, bit, out);
+            self.by_link(batch, at, (id, &name), record, bit, out);
         }
     }
 
@@ -140,12 +146,10 @@ impl Fanotify {
             if excl && bit.intersects(content) && self.exists(owner.0, owner.1).is_none() {
                 continue;
             }
-            let late = self.late_name(owner, bit);
-            let name = late.as_deref().unwrap_or(owner.1);
-            let complete = completes && self.completes((owner.0, name), bit);
+            let complete = completes && self.completes(owner, bit);
             let bits = if complete { bit | Mask::COMPLETE } else { bit };
             let number = batch.number(at);
-            let known = self.known((owner.0, name), number, bit);
+            let known = self.known(owner, number, bit);
             let back =
                 known.is_some_and(|t| t.gone) && bit.intersects(Mask::CREATE | Mask::MOVED_TO);
             let old = from.filter(|_| bit == Mask::MOVED_TO);
@@ -153,8 +157,8 @@ impl Fanotify {
             let path = matched.as_deref().map(OsStr::from_bytes);
             let news = News {
                 watch: path.unwrap_or(&hit.watch),
-                name: if matched.is_some() { b"" } else { name },
-                owner: (owner.0, name),
+                name: if matched.is_some() { b"" } else { owner.1 },
+                owner,
                 kind: if matched.is_some() {
                     Mask(0)
                 } else {
