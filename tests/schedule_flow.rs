@@ -424,6 +424,21 @@ fn limit_slows_merges_by_path_and_tells_once() {
     );
 }
 
+/// The worker fetches a start a moment after it gave the event: nothing held that back.
+#[test]
+fn only_what_was_held_back_has_waited() {
+    let mut b = Bench::new(Options {
+        jobs: Some(1),
+        ..Options::default()
+    });
+    b.at(0).change("a");
+    b.at(1).expect(&["run a"]);
+    assert_eq!(b.scheduler.counters(LINE).waited, 0);
+    b.at(2).change("b").expect(&[]);
+    b.at(3).end(true).expect(&["run b"]);
+    assert_eq!(b.scheduler.counters(LINE).waited, 1);
+}
+
 #[test]
 fn no_window_of_a_limit_holds_more_wherever_it_begins() {
     let limit = Limit {
