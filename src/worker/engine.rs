@@ -193,7 +193,7 @@ impl Engine {
         }
         self.tick();
         self.start_ready();
-        self.streams.process(self.clock.now(), &mut self.runner);
+        self.serve_streams();
         self.tell_ready()?;
         self.flow()
     }
