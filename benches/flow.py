@@ -11,12 +11,21 @@ from kit import *
 QUEUE = 262_144
 
 
-def burst(d, worker, flood, directory, count, mode):
-    """Makes `count` events while the worker stands still, so that all of them are
-    there when it goes on."""
+def burst(d, worker, flood, directory, count, mode, then=lambda d: None):
+    """Makes `count` events, and does `then`, while the worker stands still, so that
+    all of them are there when it goes on."""
     os.kill(worker, signal.SIGSTOP)
     subprocess.run([flood, directory, str(count), mode], check=True)
+    then(d)
     os.kill(worker, signal.SIGCONT)
+
+
+def change_mounts(d):
+    """A file system comes and goes."""
+    place = d.path("run", "mount")
+    os.makedirs(place, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "none", place], check=True)
+    subprocess.run(["umount", place], check=True)
 
 
 def commands_a_second(work):
@@ -129,15 +138,16 @@ def settle(work, rounds):
 
 
 def peak(pid):
-    """KiB that the process has had in memory at most (proc_pid_status(5))."""
-    for line in open(f"/proc/{pid}/status"):
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1])
+    """KiB of its own that the process has had in memory at most: without the pages of
+    its program, which come with what it happens to do (proc_pid_status(5))."""
+    words = dict(line.split(":", 1) for line in open(f"/proc/{pid}/status"))
+    return int(words["VmHWM"].split()[0]) - int(words["RssFile"].split()[0])
 
 
 def behind(work, rounds):
     """Events of one path that are all in the queue when the worker goes on, so that
-    it is never empty until the last is read: what is kept for a rescan is kept."""
+    it is never empty until the last is read: what is kept for a rescan is kept. The
+    mounts have changed meanwhile: all that was queued before is told first."""
     (flood,) = compile(work, "flood")
     # A word each would take 24 B: 21 MB, and 430 MB.
     for name, lines, most, bound in (("one line", 1, 1_000_000, 128), ("1,000 lines", 1000, 20_000, 1024)):
@@ -150,7 +160,7 @@ def behind(work, rounds):
                     d.table("".join(f"@W {options},key=k{i} /bin/true\n" for i in range(lines)))
                     d.start()
                     settled(d.worker())
-                    burst(d, d.worker(), flood, d.path("watched"), count, "one")
+                    burst(d, d.worker(), flood, d.path("watched"), count, "one", change_mounts)
                     settled(d.worker())
                     assert "overflow" not in d.log(), d.log()
                     peaks[count] = peak(d.worker())

@@ -40,7 +40,7 @@ impl Drop for Mounted {
 
 fn told(kit: &mut Kit) -> Vec<String> {
     let mut out = Vec::new();
-    kit.source.mounts_changed(kit.clock.now(), &mut out);
+    while kit.source.mounts_changed(kit.clock.now(), &mut out) {}
     let mut told = kit.told();
     for report in out {
         if let Report::Event(_, e) = report {

@@ -65,7 +65,7 @@ fn a_stream_that_exits_at_once_is_tried_again_after_growing_pauses() {
     let daemon = prefix.start();
     touch(prefix.watched().join("a"));
     for text in [
-        "exited with 1; started again in 0ns",
+        "(system::t) line 1: the stream's command exited with 1; started again at once",
         "started again in 1s",
         "started again in 2s, 1 events wait for it",
     ] {
@@ -93,7 +93,9 @@ fn a_stream_that_never_reads_costs_bounded_memory_and_a_logged_loss() {
         }
         count += 1;
         open(&format!("new-{count}"));
-        prefix.log().contains("does not read fast enough: ")
+        prefix
+            .log()
+            .contains("(system::t) line 1: the stream's command does not read fast enough: ")
     });
     lives(&prefix, "x");
     assert!(peak(daemon.workers()[0]) < MEMORY);

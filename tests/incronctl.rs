@@ -8,68 +8,14 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
+use common::figures::{INCRONCTL, incronctl, json, line, run, stdout, wait_figures};
 use common::{INCRONTAB, Prefix, is_root};
 use incron::control::{Answer, Client, Request};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::Value;
-
-const INCRONCTL: &str = env!("CARGO_BIN_EXE_incronctl");
-
-fn incronctl(prefix: &Prefix, words: &[&str]) -> Command {
-    let mut command = Command::new(INCRONCTL);
-    command
-        .args(words)
-        .arg("-f")
-        .arg(prefix.conf())
-        .stdin(Stdio::null());
-    command
-}
-
-fn run(prefix: &Prefix, words: &[&str]) -> Output {
-    incronctl(prefix, words).output().unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_str(&stdout(output)).unwrap()
-}
-
-/// The line, as `--json` tells it; Null while there is none.
-fn line(prefix: &Prefix, name: &str) -> Value {
-    let output = run(prefix, &["status", "--json", "--line", name]);
-    match output.status.success() {
-        true => json(&output)["workers"][0]["lines"][0].clone(),
-        false => Value::Null,
-    }
-}
-
-/// Waits until the line's figures are these; all of them.
-fn wait_figures(prefix: &Prefix, name: &str, wanted: &[(&str, u64)]) -> Value {
-    let mut got = Value::Null;
-    let is = |got: &Value| {
-        wanted.iter().all(|(figure, value)| {
-            let figure = figure.split('.').fold(got, |value, part| &value[part]);
-            figure == *value
-        })
-    };
-    let end = std::time::Instant::now() + common::LIMIT;
-    prefix.wait(&format!("{wanted:?} of {name}"), || {
-        got = line(prefix, name);
-        assert!(
-            is(&got) || std::time::Instant::now() < end,
-            "{wanted:?} are not in {got}"
-        );
-        is(&got)
-    });
-    got
-}
 
 fn touch(path: impl AsRef<Path>) {
     fs::write(path, "").unwrap();

@@ -424,6 +424,44 @@ fn limit_slows_merges_by_path_and_tells_once() {
     );
 }
 
+/// All of it came at once, and each second has room for two: that is one slowdown.
+#[test]
+fn a_limit_is_not_over_while_something_waits_for_it() {
+    let limit = Limit {
+        runs: 2,
+        per: ms(1000),
+    };
+    let mut b = Bench::new(Options {
+        limit,
+        ..Options::default()
+    });
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        b.at(0).change(name);
+    }
+    let begins = "limit=2/1s: 2 runs in the last 0ms; slowed, what waits is merged by path";
+    b.expect(&[begins, "run a", "run b"]);
+    b.at(1010).expect(&["run c", "run d"]);
+    b.at(2020).expect(&["run e", "run f"]);
+    let over = "limit=2/1s: no longer slowed, after 3.020s; 0 events were merged";
+    b.at(3020).expect(&[over]);
+    assert_eq!(b.scheduler.counters(LINE).slowed, 1);
+}
+
+/// The worker fetches a start a moment after it gave the event: nothing held that back.
+#[test]
+fn only_what_was_held_back_has_waited() {
+    let mut b = Bench::new(Options {
+        jobs: Some(1),
+        ..Options::default()
+    });
+    b.at(0).change("a");
+    b.at(1).expect(&["run a"]);
+    assert_eq!(b.scheduler.counters(LINE).waited, 0);
+    b.at(2).change("b").expect(&[]);
+    b.at(3).end(true).expect(&["run b"]);
+    assert_eq!(b.scheduler.counters(LINE).waited, 1);
+}
+
 #[test]
 fn no_window_of_a_limit_holds_more_wherever_it_begins() {
     let limit = Limit {

@@ -156,6 +156,25 @@ fn lines_match_as_in_the_daemon() {
 }
 
 #[test]
+fn a_stream_is_given_what_has_settled() {
+    let events = "+0s IN_MODIFY /d/a\n+1s IN_MODIFY /d/a\n+1s IN_MODIFY /d/b\n";
+    let text = run("/d IN_MODIFY,run=stream,settle=2s ship\n", events, 1, 0);
+    expect(
+        &text,
+        "+0.000s IN_MODIFY /d/a
+         +1.000s IN_MODIFY /d/a
+         +1.000s IN_MODIFY /d/b
+         +3.000s   line 1: to the stream: ship
+         for IN_MODIFY /d/a
+         +3.000s   line 1: to the stream: ship
+         for IN_MODIFY /d/b
+         line 1: 3 events, 2 runs, 1 merged",
+    );
+    let text = run("/d IN_MODIFY,run=stream ship\n", events, 1, 0);
+    assert_eq!(text.matches("to the stream: ship").count(), 3, "{text}");
+}
+
+#[test]
 fn a_rename_passes_its_old_path_to_the_shell() {
     let line = "/d IN_MOVED_TO logger -- \"$$INCRON_OLD\" is now \"$@/$#\"\n";
     let event = "{\"at\":0,\"events\":[\"IN_MOVED_TO\"],\"path\":\"/d/b\",\"old_path\":\"/d/a\"}";

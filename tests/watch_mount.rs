@@ -40,7 +40,7 @@ fn told(kit: &mut Kit) -> Vec<String> {
     let mut fds = [PollFd::new(fd, PollFlags::POLLPRI)];
     assert!(poll(&mut fds, PollTimeout::from(5000u16)).unwrap() > 0);
     let mut out = Vec::new();
-    kit.source.mounts_changed(kit.clock.now(), &mut out);
+    while kit.source.mounts_changed(kit.clock.now(), &mut out) {}
     let mut told = kit.told();
     for report in out {
         if let incron::watch::Report::Event(_, e) = report {

@@ -38,6 +38,17 @@ const FIRST_RUN: u64 = 1 << 61;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(u32);
 
+/// What an operator should know of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Which.
+    pub stream: StreamId,
+    /// Its command could not be started.
+    pub failed: bool,
+    /// One line for the log.
+    pub text: String,
+}
+
 /// All stream commands of a worker.
 #[derive(Debug)]
 pub struct Streams {
@@ -46,6 +57,7 @@ pub struct Streams {
     streams: BTreeMap<StreamId, Stream>,
     next: u32,
     next_run: u64,
+    told: Vec<Told>,
 }
 
 impl Streams {
@@ -57,6 +69,7 @@ impl Streams {
             streams: BTreeMap::new(),
             next: 0,
             next_run: FIRST_RUN,
+            told: Vec::new(),
         })
     }
 
@@ -92,12 +105,22 @@ impl Streams {
 
     /// The [`Runner`] reported the end of a run. True when it was a stream's.
     pub fn ended(&mut self, run: RunId, outcome: Outcome, now: Moment) -> bool {
-        let mut streams = self.streams.values_mut();
-        match streams.find(|stream| stream.run() == Some(run)) {
-            Some(stream) => stream.ended(outcome, now),
-            None => return false,
-        }
+        let mut streams = self.streams.iter_mut();
+        let Some((&stream, it)) = streams.find(|(_, stream)| stream.run() == Some(run)) else {
+            return false;
+        };
+        let text = it.ended(outcome, now);
+        self.told.extend(text.map(|text| Told {
+            stream,
+            failed: false,
+            text,
+        }));
         true
+    }
+
+    /// What is to be told since the last call.
+    pub fn take_told(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.told)
     }
 
     /// Starts what is due, writes what there is room for; bounded, never blocks.
@@ -122,11 +145,20 @@ impl Streams {
                 } else {
                     let run = RunId(self.next_run);
                     self.next_run += 1;
-                    stream.start(run, id, &self.epoll, now, runner);
+                    let error = stream.start(run, id, &self.epoll, now, runner);
+                    self.told.extend(error.map(|text| Told {
+                        stream: id,
+                        failed: true,
+                        text,
+                    }));
                 }
             }
             stream.write(id, &self.epoll);
-            stream.tell_loss();
+            self.told.extend(stream.loss().map(|text| Told {
+                stream: id,
+                failed: false,
+                text,
+            }));
         }
     }
 

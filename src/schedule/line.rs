@@ -217,7 +217,8 @@ impl Line {
             self.end_batch(now);
         }
         self.retries.advance(now);
-        let held = self.wants() && !self.window.is_free(now);
+        // What may start just now was held back until now.
+        let held = self.wants();
         let (limit, merged) = (self.window.limit(), self.counters.merged);
         if let Some(text) = self.guard.check(limit, merged, held, now) {
             self.notice = Some(text);

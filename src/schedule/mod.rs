@@ -40,8 +40,6 @@
 //! 3. A Start that fails is `finished(run, false, now)`. One that would work later (EAGAIN:
 //!    too many processes) is [`Scheduler::postpone`].
 //! 4. To stop: [`Scheduler::close`], then [`Scheduler::drain`] after the last run ended.
-//!
-//! CONTRACT (the schedule room owns this).
 
 mod counters;
 mod flow;
@@ -53,6 +51,7 @@ mod retry;
 mod scheduler;
 pub mod simulate;
 mod slots;
+pub mod stream;
 mod window;
 mod work;
 

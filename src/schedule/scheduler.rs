@@ -91,8 +91,8 @@ impl Scheduler {
         };
         state.counters.events += 1;
         if free && state.passes(&event, now) {
-            let work = Work::one(event, now);
-            state.started(&work, now);
+            let mut work = Work::one(event, now);
+            state.started(&mut work, now);
             self.slots.grant(line, work, now);
             return;
         }
@@ -270,9 +270,9 @@ impl Scheduler {
             };
             line.listed = false;
             if line.ready(now)
-                && let Some(work) = line.take()
+                && let Some(mut work) = line.take()
             {
-                line.started(&work, now);
+                line.started(&mut work, now);
                 self.slots.grant(id, work, now);
             }
             self.refresh(id, now);
@@ -303,7 +303,7 @@ impl Scheduler {
             let (run, started) = self.slots.front()?;
             let id = started.line;
             let line = self.lines.get_mut(&id)?;
-            if line.fetched(&started.work, started.at, now) {
+            if line.fetched(started.at, now) {
                 started.at = now;
                 started.fetched = true;
                 let events = started.work.events.as_slice().to_vec();

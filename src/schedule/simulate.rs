@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Action, RunId, Scheduler};
+use super::{Action, RunId, Scheduler, stream};
 use crate::event::{Event, LineId};
 use crate::table::{Line, Table, visible};
 use crate::time::Moment;
@@ -85,7 +85,7 @@ impl<'a, 'm> World<'a, 'm> {
             .filter_map(|line| Matcher::new(line).map(|matcher| (line, matcher)))
             .collect();
         for (id, (line, _)) in (0..).zip(&lines) {
-            scheduler.set_line(LineId(id), &line.options);
+            scheduler.set_line(LineId(id), &stream::scheduled(&line.options));
         }
         let runs = BTreeMap::new();
         Self {
@@ -127,16 +127,17 @@ impl<'a, 'm> World<'a, 'm> {
             self.say(format_args!("  no line wants this"));
         }
         for (id, line, event) in wanted {
-            if line.options.stream {
-                let command = shown(&line.command.text);
-                self.say(format_args!(
-                    "  line {}: to the stream: {command}",
-                    line.number
-                ));
+            if stream::at_once(&line.options) {
+                self.feed_stream(line);
             } else {
                 self.scheduler.event(LineId(id), Rc::new(event), self.now);
             }
         }
+    }
+
+    fn feed_stream(&mut self, line: &Line) {
+        let (number, command) = (line.number, shown(&line.command.text));
+        self.say(format_args!("  line {number}: to the stream: {command}"));
     }
 
     fn end_runs(&mut self) {
@@ -184,6 +185,11 @@ impl<'a, 'm> World<'a, 'm> {
             return;
         };
         let line: &Line = line;
+        if line.options.stream {
+            self.feed_stream(line);
+            self.tell(events);
+            return self.scheduler.finished(run, true, self.now);
+        }
         let shell = line.env.iter().rev().find(|(name, _)| name == "SHELL");
         let shell = shell.map_or(OsStr::new(SHELL), |(_, value)| value);
         let invocation = line.command.invocation_many(events, shell);
@@ -201,14 +207,8 @@ impl<'a, 'm> World<'a, 'm> {
         ));
         // Which values the variables have is not seen in the arguments.
         let plain = matches!(events, [one] if words.iter().any(|w| *w == shown(&one.target())));
-        for event in events.iter().filter(|_| !plain) {
-            let _ = writeln!(
-                self.text,
-                "{:>24} {} {}",
-                "for",
-                event.mask.text(),
-                shown(&event.target())
-            );
+        if !plain {
+            self.tell(events);
         }
         let course = (self.model.course)(line, attempt);
         let running = Running {
@@ -217,6 +217,13 @@ impl<'a, 'm> World<'a, 'm> {
             killed: false,
         };
         self.runs.insert((self.now + course.takes, run), running);
+    }
+
+    fn tell(&mut self, events: &[Rc<Event>]) {
+        for event in events {
+            let (mask, target) = (event.mask.text(), shown(&event.target()));
+            let _ = writeln!(self.text, "{:>24} {mask} {target}", "for");
+        }
     }
 
     /// A killed run ends at once.

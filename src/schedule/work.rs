@@ -59,6 +59,8 @@ pub(super) struct Work {
     pub(super) attempt: u32,
     /// When it was ready to start, but for jobs, limits and the like.
     pub(super) since: Moment,
+    /// Counted as started later than that.
+    pub(super) waited: bool,
 }
 
 impl Work {
@@ -67,6 +69,7 @@ impl Work {
             events: Events::One(event),
             attempt: 0,
             since,
+            waited: false,
         }
     }
 
@@ -75,6 +78,7 @@ impl Work {
             events: Events::Many(events),
             attempt: 0,
             since,
+            waited: false,
         }
     }
 }

@@ -303,8 +303,8 @@ impl OptionWords {
         );
         refuse(
             "kill-after",
-            o.timeout.is_none() && o.busy != Busy::Restart,
-            "`kill-after=` means nothing without `timeout=` or `busy=restart`",
+            o.timeout.is_none() && o.busy != Busy::Restart && !o.stream,
+            "`kill-after=` means nothing without `timeout=`, `busy=restart` or `run=stream`",
             "add `timeout=`",
         );
         let streams = "a stream command runs all the time and reads each event: take it out";

@@ -217,7 +217,7 @@ impl Inotify {
                 self.enter(root, parent, &name, how, out);
             }
         }
-        if self.dirty.len() == again && self.kernel.queued() == 0 {
+        if again > 0 && self.dirty.len() == again && !self.kernel.waits() {
             // Nothing more is known of them: their parents left the tree, or are below
             // a mount.
             let mut dirty = std::mem::take(&mut self.dirty);

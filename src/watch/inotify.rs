@@ -28,7 +28,7 @@ use crate::sys::inotify::{self as sys, Stamp};
 use crate::table::Mask;
 
 /// Bytes of one read.
-const BUFFER: usize = 64 * 1024;
+pub(super) const BUFFER: usize = 64 * 1024;
 
 /// Figures for status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +87,8 @@ pub struct Inotify {
     /// Roots whose file is watched twice and has an event to come.
     pub(super) echoes: Vec<RootId>,
     pub(super) mounts: Mounts,
+    /// They have changed, and are looked at when this much has been read in `total`.
+    pub(super) mounts_after: Option<u64>,
     /// Some root lacks watches and its lines have not been told.
     pub(super) lacking: bool,
     pub(super) retry: Retry,
@@ -145,6 +147,7 @@ impl Inotify {
             rescanning: None,
             echoes: Vec::new(),
             mounts: Mounts::new(),
+            mounts_after: None,
             lacking: false,
             retry: Retry::default(),
             buffer: vec![0; BUFFER],

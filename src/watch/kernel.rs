@@ -9,6 +9,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use super::inside::Inside;
 use super::limit_texts;
 use super::parse;
@@ -22,6 +24,9 @@ pub(super) type Wd = i32;
 
 /// No guard.
 pub(super) const NO_GUARD: u32 = u32::MAX;
+
+/// Events that are counted at each read: those that a queue holds as it usually is.
+const COUNTED: u64 = 16_384;
 
 const QUEUE_LIMIT: &str = "/proc/sys/fs/inotify/max_queued_events";
 
@@ -200,9 +205,16 @@ impl Kernel {
         sys::queued(self.fd.as_fd()).unwrap_or(0)
     }
 
-    /// True where as many events as `bytes` may hold fill the queue.
+    /// Whether anything waits in the queue.
+    pub fn waits(&self) -> bool {
+        let mut fds = [PollFd::new(self.fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO).map_or(true, |ready| ready > 0)
+    }
+
+    /// True where as many events as `bytes` may hold fill the queue, or are too many to
+    /// be counted again and again.
     pub fn fills(&self, bytes: u64) -> bool {
-        bytes / parse::SMALLEST as u64 >= self.room
+        bytes / parse::SMALLEST as u64 >= self.room.min(COUNTED)
     }
 
     /// To be called before anybody else may ask where the process is.

@@ -120,6 +120,10 @@ pub trait Source {
     fn mounts(&self) -> Option<BorrowedFd<'_>> {
         None
     }
-    /// `mounts` has become ready.
-    fn mounts_changed(&mut self, _now: Moment, _out: &mut Vec<Report>) {}
+    /// `mounts` has become ready. What was queued before is told first, one read a call,
+    /// so that it can be acted on before the next: true while more of it waits, and then
+    /// this is to be called again.
+    fn mounts_changed(&mut self, _now: Moment, _out: &mut Vec<Report>) -> bool {
+        false
+    }
 }

@@ -63,7 +63,12 @@ impl Inotify {
     /// where `all`; `overflows`: what was dropped before this read is told after it.
     fn note_read(&mut self, bytes: usize, all: bool, started: Stamp, overflows: bool) {
         let clock = sys::file_clock();
-        let queued = self.kernel.queued();
+        // Behind, it counts only whether anything waits: the kernel walks a long queue to
+        // say how much, and for each read that would take longer than all else.
+        let queued = match self.behind {
+            true => u64::from(self.kernel.waits()),
+            false => self.kernel.queued(),
+        };
         self.before = self.drained;
         if queued == 0 {
             self.drained = clock;

@@ -8,11 +8,14 @@ use std::os::fd::BorrowedFd;
 use std::time::SystemTime;
 
 use super::found::How;
-use super::inotify::Inotify;
+use super::inotify::{BUFFER, Inotify};
 use super::root::{Key, Line, Root};
 use super::{Report, Request, Source};
 use crate::event::LineId;
 use crate::time::Moment;
+
+/// Bytes that are read of what comes after a change of the mounts before these are looked at.
+const MOST_LATER: u64 = 8 * BUFFER as u64;
 
 impl Source for Inotify {
     fn fd(&self) -> BorrowedFd<'_> {
@@ -53,20 +56,22 @@ impl Source for Inotify {
         self.mounts.fd()
     }
 
-    fn mounts_changed(&mut self, now: Moment, out: &mut Vec<Report>) {
-        self.retry.now = now;
-        // What happened before on a file system that is gone now waits in the queue.
-        // The queue is bounded, so a writer that never stops does not hold us here.
-        for _ in 0..64 {
-            if !matches!(self.read_once(now, out), Ok(true)) {
-                break;
-            }
+    fn mounts_changed(&mut self, now: Moment, out: &mut Vec<Report>) -> bool {
+        // What happened before on a file system that is gone now waits in the queue. A
+        // writer that never stops does not put the look at the mounts off for ever.
+        let queued = || self.total + self.kernel.queued() + MOST_LATER;
+        let until = *self.mounts_after.get_or_insert_with(queued);
+        if matches!(self.read_once(now, out), Ok(true)) && self.total < until {
+            self.kernel.go_home();
+            return true;
         }
+        self.mounts_after = None;
         self.time = SystemTime::now();
         self.mounts_moved(out);
         self.retry_deferred(out);
         self.tell_lacks(out);
         self.kernel.go_home();
+        false
     }
 }
 

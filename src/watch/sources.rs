@@ -119,12 +119,14 @@ impl Sources {
         matches!(&self.fanotify, Some(Ok(group)) if group.deadline().is_some())
     }
 
-    /// Reports all that fanotify has heard by now, whatever it waits for.
+    /// Reads once of what fanotify has heard by now, whatever it waits for. True: more
+    /// waits.
     ///
     /// # Errors
     /// As read(2).
-    pub fn drain_fanotify(&mut self, now: Moment, out: &mut Vec<Report>) -> io::Result<()> {
-        self.group().map_or(Ok(()), |group| group.drain(now, out))
+    pub fn drain_fanotify(&mut self, now: Moment, out: &mut Vec<Report>) -> io::Result<bool> {
+        self.group()
+            .map_or(Ok(false), |group| group.drain(now, out))
     }
 
     fn group(&mut self) -> Option<&mut Fanotify> {
@@ -317,10 +319,10 @@ impl Source for Sources {
         self.inotify.mounts()
     }
 
-    fn mounts_changed(&mut self, now: Moment, out: &mut Vec<Report>) {
-        self.inotify.mounts_changed(now, out);
-        if let Some(group) = self.group() {
-            group.mounts_changed(now, out);
-        }
+    fn mounts_changed(&mut self, now: Moment, out: &mut Vec<Report>) -> bool {
+        self.inotify.mounts_changed(now, out)
+            || self
+                .group()
+                .is_some_and(|group| group.mounts_changed(now, out))
     }
 }

@@ -68,6 +68,8 @@ pub struct Engine {
     pub(super) stopping: Stopping,
     /// `Begin` came and `Ready` was not said yet.
     pub(super) beginning: bool,
+    /// The table of mounts has changed, and what was queued before is read first.
+    mounts_wait: bool,
     /// The table of `incrond run`.
     pub(super) followed: Option<PathBuf>,
     epoll: Epoll,
@@ -120,6 +122,7 @@ impl Engine {
             status: Status::default(),
             stopping: Stopping::No,
             beginning: false,
+            mounts_wait: false,
             followed: None,
             active: HashMap::new(),
             reports: Vec::new(),
@@ -177,10 +180,10 @@ impl Engine {
         if is_ready(CHANNEL) {
             self.read_channel()?;
         }
-        if is_ready(MOUNTS) {
+        if is_ready(MOUNTS) || self.mounts_wait {
             // What came before is acted on read by read, and not kept until all is read.
-            self.drain_source()?;
-            self.report(|source, now, reports| source.mounts_changed(now, reports));
+            self.mounts_wait =
+                self.report(|source, now, reports| source.mounts_changed(now, reports));
         }
         if is_ready(WAKER) {
             self.read_woken()?;
@@ -190,12 +193,15 @@ impl Engine {
         }
         self.tick();
         self.start_ready();
-        self.streams.process(self.clock.now(), &mut self.runner);
+        self.serve_streams();
         self.tell_ready()?;
         self.flow()
     }
 
     fn timeout(&self) -> EpollTimeout {
+        if self.mounts_wait {
+            return EpollTimeout::ZERO;
+        }
         let deadlines = [
             self.source.deadline(),
             self.runner.deadline(),

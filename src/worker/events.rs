@@ -30,13 +30,18 @@ impl Engine {
     /// Reads until the queue is empty, so that nothing which has happened
     /// before this call is still unknown after it.
     pub(super) fn drain_source(&mut self) -> io::Result<()> {
-        // The queue is bounded, so a writer that never stops cannot hold us here.
+        // A writer that never stops cannot hold us here.
         for _ in 0..64 {
             if !self.read_source()? {
                 break;
             }
         }
-        self.report(|source, now, reports| source.drain_fanotify(now, reports))
+        for _ in 0..64 {
+            if !self.report(|source, now, reports| source.drain_fanotify(now, reports))? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// What other threads have found: polled changes, and the past.

@@ -13,6 +13,7 @@ use super::show::{JsonView, TerminalView};
 use super::view::View;
 use crate::control::MAX_TABLE;
 use crate::exit::Exit;
+use crate::log::{Destination, LogSettings};
 use crate::run::mail::MAILER;
 use crate::table::{Dialect, Mask, PathSpec};
 use crate::watch::{Request, Source};
@@ -44,6 +45,10 @@ pub fn foreground(table: &Path, options: ForegroundOptions) -> ExitCode {
 }
 
 fn serve(table: &Path, options: &ForegroundOptions) -> io::Result<Exit> {
+    // What belongs to no line: a mailer that cannot be run, a full queue.
+    let mut log = LogSettings::new(Destination::Stderr);
+    log.level = log::LevelFilter::Warn;
+    let _ = crate::log::init(&log); // the only logger here
     let bytes = match read_table(table) {
         Ok(bytes) => bytes,
         Err(error) => {

@@ -12,8 +12,8 @@ use super::filters::Filters;
 use super::status::{Record, Run};
 use crate::event::{Event, EventContext, LineId, LineIds};
 use crate::run::{Identity, Outcome};
-use crate::schedule::RunId;
-use crate::table::{Limit, Line, Options, Wanted, WhoFilter};
+use crate::schedule::{RunId, stream};
+use crate::table::{Line, Options, Wanted, WhoFilter};
 use crate::watch::Request;
 
 /// One served line.
@@ -264,20 +264,12 @@ impl Served {
 
     /// True where each event goes to the line's process as it comes.
     pub fn streams_at_once(&self) -> bool {
-        self.line.options.stream && self.line.options.settle.is_zero()
+        stream::at_once(&self.line.options)
     }
 
-    /// Its options, as far as the scheduler is concerned: what goes to a stream
-    /// costs no process, so nothing bounds it there.
+    /// Its options, as far as the scheduler is concerned.
     pub fn schedule(&self) -> Options {
-        let mut options = self.line.options.clone();
-        if options.stream {
-            options.limit = Limit {
-                runs: u32::MAX,
-                per: Duration::from_secs(1),
-            };
-        }
-        options
+        stream::scheduled(&self.line.options)
     }
 
     /// What the line asks of the source.

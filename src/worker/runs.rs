@@ -11,6 +11,7 @@ use crate::event::{Event, LineId};
 use crate::run::{self, StartError};
 use crate::schedule::{Action, RunId};
 use crate::time::Moment;
+use crate::watch::Problem;
 
 impl Engine {
     pub(super) fn read_runner(&mut self) -> io::Result<()> {
@@ -33,10 +34,7 @@ impl Engine {
 
     fn run_report(&mut self, report: run::Report, now: Moment) {
         match report {
-            run::Report::Output(run, text) => {
-                self.view
-                    .output(self.active.get(&run).map(|(_, info)| info), &text);
-            }
+            run::Report::Output(run, text) => self.output(run, &text),
             run::Report::Ended {
                 run,
                 pid,
@@ -60,6 +58,33 @@ impl Engine {
                     };
                     self.view.ended(&info, end);
                 }
+            }
+        }
+    }
+
+    fn output(&mut self, run: RunId, text: &[u8]) {
+        if let Some((_, info)) = self.active.get(&run) {
+            return self.view.output(Some(info), text);
+        }
+        let line = self.streams.line_of(run);
+        match line.and_then(|line| self.lines.get(line)) {
+            Some(served) => self.view.stream_output(served, text),
+            None => self.view.output(None, text),
+        }
+    }
+
+    /// Starts streams, writes to them, and says what became of them.
+    pub(super) fn serve_streams(&mut self) {
+        self.streams.process(self.clock.now(), &mut self.runner);
+        for (line, told) in self.streams.take_told() {
+            let Some(served) = self.lines.get(line) else {
+                continue;
+            };
+            if told.failed {
+                let (message, serious) = (told.text, true);
+                self.view.problem(served, &Problem { message, serious });
+            } else {
+                self.view.notice(served, &told.text);
             }
         }
     }

@@ -180,6 +180,11 @@ impl View for TerminalView {
         ));
     }
 
+    fn stream_output(&mut self, served: &Served, text: &[u8]) {
+        let head = self.paint(DIM, &format!("line {} |", served.line.number));
+        self.say(&format!("{INDENT}{head} {}", visible(text)));
+    }
+
     fn ended(&mut self, info: &RunInfo, end: End) {
         let End {
             outcome,
@@ -291,6 +296,11 @@ impl View for JsonView {
     fn output(&mut self, info: Option<&RunInfo>, text: &[u8]) {
         let run = info.map(|info| info.run.0);
         self.say(json!({"type": "output", "run": run, "text": String::from_utf8_lossy(text)}));
+    }
+
+    fn stream_output(&mut self, served: &Served, text: &[u8]) {
+        let (line, text) = (served.line.number, String::from_utf8_lossy(text));
+        self.say(json!({"type": "output", "run": null, "line": line, "text": text}));
     }
 
     fn ended(&mut self, info: &RunInfo, end: End) {

@@ -106,7 +106,7 @@ impl Engine {
             failed: self.status.failed + failed,
             running: self.runner.running() as u64,
             waiting: self.scheduler.waiting() as u64 + self.streams.waiting(),
-            removed: self.scheduler.totals().removed,
+            removed: self.scheduler.totals().removed + self.streams.removed(),
             providers,
             all_providers,
             actors: self.source.actors().as_ref().map(Actors::figures),

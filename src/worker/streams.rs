@@ -13,7 +13,7 @@ use super::lines::Served;
 use super::protocol::{Settings, StreamFigures};
 use super::status::Run;
 use crate::event::{Event, LineId};
-use crate::run::stream::{Limits, StreamId, Streams};
+use crate::run::stream::{Limits, StreamId, Streams, Told};
 use crate::run::{Job, Outcome, Runner};
 use crate::schedule::{RunId, key};
 use crate::time::Moment;
@@ -27,6 +27,8 @@ pub struct StreamLines {
     closing: Vec<StreamId>,
     /// How many processes have ended, and of them not with 0.
     ended: (u64, u64),
+    /// Events that no process had read when their last line went.
+    removed: u64,
     /// For one event's JSON, used again and again.
     text: String,
 }
@@ -59,6 +61,7 @@ impl StreamLines {
             open: BTreeMap::new(),
             closing: Vec::new(),
             ended: (0, 0),
+            removed: 0,
             text: String::new(),
         })
     }
@@ -131,17 +134,38 @@ impl StreamLines {
             return;
         }
         self.streams.process(now, runner);
-        let streams = &mut self.streams;
+        let (streams, removed) = (&mut self.streams, &mut self.removed);
         self.closing.retain(|id| {
             let over = streams.is_over(*id);
             if over {
                 let unread = streams.remove(*id).len();
+                *removed += unread as u64;
                 if unread > 0 {
-                    log::warn!("stream: its line is gone, {unread} events were not read");
+                    log::warn!(
+                        "the line of a stream is gone: {unread} events were not read by its command"
+                    );
                 }
             }
             !over
         });
+    }
+
+    /// What is to be told, each with a line that feeds the stream.
+    pub fn take_told(&mut self) -> Vec<(LineId, Told)> {
+        let told = self.streams.take_told();
+        let fed = |told: Told| Some((*self.lines_of(told.stream).first()?, told));
+        told.into_iter().filter_map(fed).collect()
+    }
+
+    /// A line that feeds the stream of which the run is a life.
+    pub fn line_of(&self, run: RunId) -> Option<LineId> {
+        let stream = self.streams.of(run)?;
+        self.lines_of(stream).first().copied()
+    }
+
+    /// Events that were dropped with their lines.
+    pub fn removed(&self) -> u64 {
+        self.removed
     }
 
     /// When `process` wants to be called.

@@ -91,6 +91,7 @@ pub trait View {
     fn started(&mut self, info: &RunInfo, served: &Served, events: &[Rc<Event>]);
     fn not_started(&mut self, served: &Served, error: &io::Error, again: bool);
     fn output(&mut self, info: Option<&RunInfo>, text: &[u8]);
+    fn stream_output(&mut self, served: &Served, text: &[u8]);
     fn ended(&mut self, info: &RunInfo, end: End);
     fn resumed(&mut self, events: usize, orphans: usize);
     fn saved(&mut self, events: u64, lost: u64);
@@ -218,6 +219,11 @@ impl View for LogView {
                 pid = info.pid; "({}) CMDOUT ({text})", self.who(&info.table)),
             None => log::info!("({}) CMDOUT ({text})", self.owner),
         }
+    }
+
+    fn stream_output(&mut self, served: &Served, text: &[u8]) {
+        let (who, line) = (self.who(&served.table), served.line.number);
+        log::info!(table = &*served.table, line; "({who}) CMDOUT ({})", shown(text));
     }
 
     fn ended(&mut self, info: &RunInfo, end: End) {

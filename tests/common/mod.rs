@@ -6,6 +6,8 @@
 
 #![allow(dead_code)] // each test file uses a part of it
 
+pub mod figures;
+
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -136,12 +138,17 @@ impl Prefix {
 
     /// Starts a daemon in the foreground, its messages in `log`.
     pub fn spawn(&self, program: &str) -> Daemon<'_> {
+        self.spawn_by(Command::new(program))
+    }
+
+    /// As `spawn`, by a command that ends in the program's name.
+    pub fn spawn_by(&self, mut command: Command) -> Daemon<'_> {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.path("log"))
             .unwrap();
-        let child = Command::new(program)
+        let child = command
             .args(["-n", "-f"])
             .arg(self.conf())
             .stdin(Stdio::null())

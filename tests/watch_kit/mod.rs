@@ -216,7 +216,7 @@ impl Kit {
             return Vec::new();
         }
         let mut out = Vec::new();
-        self.source.mounts_changed(self.clock.now(), &mut out);
+        while self.source.mounts_changed(self.clock.now(), &mut out) {}
         self.keep_problems(out)
     }
 

@@ -107,6 +107,7 @@ impl Stream {
         self.termed = true;
     }
 
+    /// Why it could not be, if it could not.
     pub(super) fn start(
         &mut self,
         run: RunId,
@@ -114,14 +115,19 @@ impl Stream {
         epoll: &Epoll,
         now: Moment,
         runner: &mut Runner,
-    ) {
-        let started = Process::start(run, id, &self.job, epoll, now, runner);
-        match started {
-            Ok(process) => self.life = Life::Running(process),
+    ) -> Option<String> {
+        match Process::start(run, id, &self.job, epoll, now, runner) {
+            Ok(process) => {
+                self.life = Life::Running(process);
+                None
+            }
             Err(error) => {
                 let pause = self.next_pause(Duration::ZERO);
                 self.life = Life::Pause(now + pause);
-                log::error!("stream: {error}; tried again in {pause:?}");
+                let (when, waiting) = (when(pause), self.queue.len());
+                Some(format!(
+                    "{error}; tried again {when}, {waiting} events wait for it"
+                ))
             }
         }
     }
@@ -136,9 +142,10 @@ impl Stream {
         pause
     }
 
-    pub(super) fn ended(&mut self, outcome: Outcome, now: Moment) {
+    /// What is to be told of it, where it is started again.
+    pub(super) fn ended(&mut self, outcome: Outcome, now: Moment) -> Option<String> {
         let Life::Running(process) = &self.life else {
-            return;
+            return None;
         };
         // Where the kernel does not answer, all that the pipe may hold is given again.
         let rest = unread(process.read.as_fd()).unwrap_or(process.capacity);
@@ -146,20 +153,14 @@ impl Stream {
         self.queue.take_back(rest);
         if self.closing.is_some() {
             self.life = Life::Over;
-            return;
+            return None;
         }
         let pause = self.next_pause(lived);
         self.life = Life::Pause(now + pause);
-        let name = self
-            .job
-            .argv
-            .first()
-            .map(|name| name.to_string_lossy())
-            .unwrap_or_default();
-        let waiting = self.queue.len();
-        log::warn!(
-            "stream: {name} {outcome}; started again in {pause:?}, {waiting} events wait for it"
-        );
+        let (when, waiting) = (when(pause), self.queue.len());
+        Some(format!(
+            "the stream's command {outcome}; started again {when}, {waiting} events wait for it"
+        ))
     }
 
     /// Writes until nothing waits or the pipe is full.
@@ -187,18 +188,23 @@ impl Stream {
     }
 
     /// Once when a loss begins to grow, by powers of ten after that.
-    pub(super) fn tell_loss(&mut self) {
+    pub(super) fn loss(&mut self) -> Option<String> {
         let lost = self.queue.counts.lost;
-        if lost > 0 && lost >= self.lost_told.saturating_mul(10) {
-            self.lost_told = lost;
-            let name = self
-                .job
-                .argv
-                .first()
-                .map(|name| name.to_string_lossy())
-                .unwrap_or_default();
-            log::warn!("stream: {name} does not read fast enough: {lost} events lost so far");
+        if lost == 0 || lost < self.lost_told.saturating_mul(10) {
+            return None;
         }
+        self.lost_told = lost;
+        Some(format!(
+            "the stream's command does not read fast enough: {lost} events lost so far"
+        ))
+    }
+}
+
+/// `at once`, `in 2s`
+fn when(pause: Duration) -> String {
+    match pause {
+        Duration::ZERO => "at once".into(),
+        _ => format!("in {pause:?}"),
     }
 }
 

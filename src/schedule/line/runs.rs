@@ -23,11 +23,12 @@ impl Line {
     }
 
     /// Work starts.
-    pub(in crate::schedule) fn started(&mut self, work: &Work, now: Moment) {
+    pub(in crate::schedule) fn started(&mut self, work: &mut Work, now: Moment) {
         self.active += 1;
         self.window.start(now);
         self.counters.started += 1;
-        self.counters.waited += u64::from(now > work.since);
+        work.waited = now > work.since;
+        self.counters.waited += u64::from(work.waited);
         if work.attempt == 0 {
             self.counters.ran += work.events.len() as u64;
         } else {
@@ -37,7 +38,8 @@ impl Line {
 
     /// The worker fetches work that was granted at `at`: this is when it really starts.
     /// False if the limit has no room for it any more.
-    pub(in crate::schedule) fn fetched(&mut self, work: &Work, at: Moment, now: Moment) -> bool {
+    /// (Until then it was not held back: the worker had other things to do.)
+    pub(in crate::schedule) fn fetched(&mut self, at: Moment, now: Moment) -> bool {
         if now > at {
             let free = self.window.is_free(now);
             if at + self.window.limit().per > now {
@@ -46,7 +48,6 @@ impl Line {
                 return false;
             }
             self.window.start(now);
-            self.counters.waited += u64::from(at <= work.since);
         }
         self.live += 1;
         true
@@ -57,7 +58,7 @@ impl Line {
         self.active = self.active.saturating_sub(1);
         self.window.forget(at);
         self.counters.started -= 1;
-        self.counters.waited -= u64::from(at > work.since);
+        self.counters.waited -= u64::from(work.waited);
         if work.attempt == 0 {
             self.counters.ran -= work.events.len() as u64;
             self.waiting.push_front(work);

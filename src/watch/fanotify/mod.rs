@@ -91,6 +91,8 @@ pub struct Fanotify {
     group: Group,
     gate: Gate,
     mounts: Mounts,
+    /// They have changed, and are looked at when so many records have been read.
+    mounts_after: Option<u64>,
     tree: Tree,
     roots: Roots,
     lines: HashMap<LineId, RootId>,
@@ -143,6 +145,7 @@ impl Fanotify {
             group,
             gate,
             mounts: Mounts::new(),
+            mounts_after: None,
             tree: Tree::new(),
             roots: Roots::default(),
             lines: HashMap::new(),
@@ -304,26 +307,27 @@ impl Fanotify {
         }
     }
 
-    /// Reads until the queue is empty, whatever noise there is.
+    /// Reads once, whatever noise there is. True: the queue is not empty.
     ///
     /// # Errors
     /// As read(2).
-    pub fn drain(&mut self, now: Moment, out: &mut Vec<Report>) -> io::Result<()> {
-        // The queue has no bound: a writer that never stops does not hold us here.
-        for _ in 0..64 {
-            if !self.read(now, out)? && self.group.queued() == 0 {
-                break;
-            }
-        }
-        Ok(())
+    pub fn drain(&mut self, now: Moment, out: &mut Vec<Report>) -> io::Result<bool> {
+        Ok(self.read(now, out)? || self.group.queued() != 0)
     }
 
-    /// `mounts` has become ready.
-    pub fn mounts_changed(&mut self, now: Moment, out: &mut Vec<Report>) {
-        // What happened before on a file system that is gone now waits in the queue.
-        let _ = self.drain(now, out);
+    /// As that of `Source`.
+    pub fn mounts_changed(&mut self, now: Moment, out: &mut Vec<Report>) -> bool {
+        // What happened before on a file system that is gone now waits in the queue,
+        // which has no bound: a writer that never stops does not put the look off for ever.
+        let queued = || self.figures.records + self.group.queued() + MOST_LATER;
+        let until = *self.mounts_after.get_or_insert_with(queued);
+        if matches!(self.drain(now, out), Ok(true)) && self.figures.records < until {
+            return true;
+        }
+        self.mounts_after = None;
         self.look_at_mounts(out);
         let _ = self.drain(now, out);
+        false
     }
 
     /// Reads the table of mounts again, and serves what has changed.
@@ -403,6 +407,10 @@ impl Fanotify {
         }
     }
 }
+
+/// Records that are read of what comes after a change of the mounts before these are
+/// looked at.
+const MOST_LATER: u64 = 20_000;
 
 /// Events that reading causes.
 const NOISE: u64 =
