@@ -131,11 +131,13 @@ struct Hanging {
 }
 
 impl Hanging {
-    fn mount(at: PathBuf, user: &User) -> Hanging {
+    /// `more` are options; without `allow_other` it is closed to all but the user, root
+    /// included, as a home on NFS is where its server trusts no root.
+    fn mount(at: PathBuf, user: &User, more: &str) -> Hanging {
         let mut options = File::options();
         let server = options.read(true).write(true).open("/dev/fuse").unwrap();
         let data = format!(
-            "fd={},rootmode=40000,user_id={1},group_id={1},allow_other",
+            "fd={},rootmode=40000,user_id={1},group_id={1}{more}",
             server.as_raw_fd(),
             user.uid
         );
@@ -163,7 +165,7 @@ fn a_home_that_hangs_holds_up_nobody_else() {
     let dir = containers_kit::directory();
     let at = user.home().join("far");
     succeed(user.command("mkdir").arg(&at));
-    let hanging = Hanging::mount(at.clone(), &user);
+    let hanging = Hanging::mount(at.clone(), &user, ",allow_other");
     let file = at.join("x-containers/a/userdata/pidfile");
     let monitor = Monitor::start(&user, dir.path(), "a", &file);
     let podman = Podman::rootful();
@@ -176,6 +178,33 @@ fn a_home_that_hangs_holds_up_nobody_else() {
     provider.added("hang-b");
     drop(monitor);
     drop(hanging); // whoever hangs there goes on
+}
+
+#[test]
+fn a_home_that_is_closed_to_root_holds_up_nobody() {
+    if !can_run() || !Path::new("/dev/fuse").exists() {
+        return;
+    }
+    let user = User::new();
+    let dir = containers_kit::directory();
+    let at = user.home().join("closed");
+    succeed(user.command("mkdir").arg(&at));
+    let closed = Hanging::mount(at.clone(), &user, "");
+    let refused = fs::read_dir(&at).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
+    let file = at.join("x-containers/a/userdata/pidfile");
+    let monitor = Monitor::start(&user, dir.path(), "a", &file);
+    let podman = Podman::rootful();
+    podman.start("closed-a");
+    let mut provider = Provider::start(&[]);
+    assert!(provider.names().contains(&"closed-a".to_owned()));
+    let other = Podman::rootless();
+    other.start("closed-b");
+    provider.added("closed-b");
+    let of_user = |line: &serde_json::Value| line["add"]["labels"]["owner"] == user.name.as_str();
+    assert!(!provider.seen.iter().any(of_user), "{:#?}", provider.seen);
+    drop(monitor);
+    drop(closed);
 }
 
 #[test]

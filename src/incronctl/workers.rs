@@ -63,7 +63,7 @@ fn worker(worker: &Worker, paint: Paint, shown: &mut String) {
             format!("{} exact", actors.exact),
             format!("{} late", actors.late),
             format!("{} unknown", actors.unknown),
-            count(actors.lost, "loss"),
+            format!("{} lost", actors.lost),
         ];
         let _ = writeln!(shown, "  actors: {}", told.join(", "));
     }

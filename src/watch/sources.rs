@@ -136,8 +136,17 @@ impl Sources {
         }
     }
 
-    /// Has fanotify serve a line.
-    fn add_fanotify(&mut self, request: &Request, out: &mut Vec<Report>) -> Result<(), Refusal> {
+    /// Knows processes for `line` from now on, because paths like that of `request` may come
+    /// at any time: to begin when one has come takes so long that what happens first in it
+    /// is missed. Until `line` is removed.
+    pub fn know_actors(&mut self, line: LineId, request: &Request, out: &mut Vec<Report>) {
+        if request.who && choice::of(request, self.system) == Ask::Written {
+            self.make_fanotify();
+            self.want_actors(line, out);
+        }
+    }
+
+    fn make_fanotify(&mut self) {
         let (gate, actors) = (&self.gate, &self.actors);
         let make = || {
             let mut group = Fanotify::new(gate.clone(), fanotify::Options::default())?;
@@ -145,6 +154,11 @@ impl Sources {
             Ok(Box::new(group))
         };
         self.fanotify.get_or_insert_with(make);
+    }
+
+    /// Has fanotify serve a line.
+    fn add_fanotify(&mut self, request: &Request, out: &mut Vec<Report>) -> Result<(), Refusal> {
+        self.make_fanotify();
         if request.who {
             // First: a process that changes something has begun before.
             self.want_actors(request.line, out);

@@ -86,12 +86,7 @@ impl Lines {
     /// Decides, and gives it if so, for a line on the paths of a provider, whose is the
     /// first `own` bytes of the event's path.
     pub fn wants_below(&mut self, id: LineId, event: &Event, own: usize) -> bool {
-        let served = self.by_id.get_mut(&id);
-        let Some(served) = served.filter(|_| self.filters.want_below(id, event, own)) else {
-            return false;
-        };
-        served.record.events += 1;
-        true
+        self.filters.want_below(id, event, own) && self.given(id, event)
     }
 
     /// An event that an earlier worker saved comes back to a line.

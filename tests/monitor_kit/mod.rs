@@ -80,6 +80,22 @@ impl Monitor {
         found.unwrap()
     }
 
+    /// What `incronctl status` says.
+    pub fn status(&self, words: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_incronctl"));
+        command.arg("status").args(words);
+        let output = command.arg("-f").arg(self.story.prefix.conf()).output();
+        String::from_utf8_lossy(&output.unwrap().stdout).into_owned()
+    }
+
+    /// Events that the stream of a line of the one table lost.
+    pub fn lost(&self, line: u64) -> u64 {
+        let status: Value = serde_json::from_str(&self.status(&["--json"])).unwrap();
+        let lines = status["workers"][0]["lines"].as_array().unwrap().iter();
+        let mut lines = lines.filter(|one| one["line"] == line);
+        lines.next().unwrap()["stream"]["lost"].as_u64().unwrap()
+    }
+
     /// Processes of the system's worker: the provider's, the helper's.
     pub fn helpers(&self, daemon: &Daemon<'_>) -> Vec<nix::unistd::Pid> {
         daemon.workers().into_iter().flat_map(children).collect()

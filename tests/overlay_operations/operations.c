@@ -11,6 +11,8 @@
  *   operations held NAME DIR   does it, prints its process's number as it is inside, and
  *                              stays until it is sent a line
  *   operations as UID ...      all of it as this user
+ *   operations append FILE     writes a line to its end
+ *   operations many DIR COUNT  makes as many empty files, as fast as it can
  *
  * Build: cc -O1 -static -o operations operations.c
  */
@@ -52,7 +54,7 @@ static void more(const char *path) { put(path, O_APPEND, "more\n"); }
 
 static void touch_open(const char *path, int flags)
 {
-    int fd = open(path, flags);
+    int fd = open(path, flags, 0644);
     must(fd, path);
     MUST(close(fd));
 }
@@ -314,6 +316,17 @@ int main(int count, char **words)
             puts(all[n].name);
         return 0;
     }
+    if (count == 4 && !strcmp(doing, "many")) {
+        MUST(chdir(words[2]));
+        for (long n = 0; n < atol(words[3]); n++) {
+            char name[32];
+            snprintf(name, sizeof name, "m%ld", n);
+            touch_open(name, O_WRONLY | O_CREAT);
+        }
+        return 0;
+    }
+    if (count == 3 && !strcmp(doing, "append"))
+        return more(words[2]), 0;
     if (count != 3) {
         fprintf(stderr, "usage: operations list | operations [as UID] image|before|[held] NAME DIR\n");
         return 2;

@@ -18,9 +18,6 @@ const MOST: usize = 1024;
 enum Kind {
     /// ATTRIB of a directory: its times are put back after each copy in it.
     Mark,
-    /// ATTRIB of a copied directory: overlay.impure, before the first copy in it. It has
-    /// come, or has been added to that of `Mark`.
-    Marked,
     /// ATTRIB of a directory: overlay.opaque, after it was made.
     Seal,
     /// CLOSE_WRITE of a copy: by fuse-overlayfs itself.
@@ -67,14 +64,6 @@ impl Artefacts {
         self.expect(Kind::Mark, dir, now);
     }
 
-    /// The mark of a directory is there, and why is told next. False where it had come
-    /// before.
-    pub fn mark_came(&mut self, dir: &[u8], now: SystemTime) -> bool {
-        let first = !self.is_waiting(Kind::Marked, dir, now);
-        self.expect(Kind::Marked, dir, now);
-        first
-    }
-
     fn is_waiting(&self, kind: Kind, path: &[u8], now: SystemTime) -> bool {
         let since = self.waiting.get(&(kind, path.to_vec()));
         since.is_some_and(|since| is_recent(*since, now))
@@ -93,7 +82,6 @@ impl Artefacts {
     }
 
     pub fn expect_end(&mut self, dir: &[u8], now: SystemTime) {
-        self.take(Kind::Marked, dir, now);
         self.expect(Kind::End, dir, now);
     }
 
@@ -128,14 +116,9 @@ impl Artefacts {
     /// True where this event, which is not of a name, was waited for.
     pub fn is_own(&mut self, event: &Event, path: &[u8]) -> bool {
         match event.mask {
-            mask if mask == Mask::ATTRIB | Mask::ISDIR => {
-                let mut kinds = [Kind::Mark, Kind::Seal, Kind::Again].into_iter();
-                let found = kinds.find(|kind| self.take(*kind, path, event.time));
-                if found == Some(Kind::Mark) {
-                    self.expect(Kind::Marked, path, event.time);
-                }
-                found.is_some()
-            }
+            mask if mask == Mask::ATTRIB | Mask::ISDIR => [Kind::Mark, Kind::Seal, Kind::Again]
+                .into_iter()
+                .any(|kind| self.take(kind, path, event.time)),
             Mask::CLOSE_WRITE => self.take(Kind::Close, path, event.time),
             _ => false,
         }

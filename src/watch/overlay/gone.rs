@@ -62,12 +62,15 @@ impl Layer {
         Some(())
     }
 
-    /// Notes what was deleted before anything is watched. Only directories that the
+    /// Notes what was deleted, and what is marked, before anything is watched. Only directories that the
     /// image has, too, can hold marks.
     pub(super) fn look_around(&mut self) {
         let mut todo = vec![Vec::new()];
         let mut seen = 0;
         while let Some(dir) = todo.pop() {
+            if self.stack.is_impure(&dir) {
+                self.known.marked(&dir);
+            }
             for (name, whiteout) in self.stack.marks(&dir) {
                 let path = stack::join(&dir, name.as_bytes());
                 seen += 1;

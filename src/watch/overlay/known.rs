@@ -4,7 +4,7 @@
 //! whiteout and a new file both come from the work directory. Which of them it was
 //! follows from what was there before, and that is kept here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 
 /// Names kept at most; each is a change of a name that the image has.
@@ -30,6 +30,8 @@ impl Became {
 #[derive(Default)]
 pub(super) struct Known {
     names: BTreeMap<Vec<u8>, Became>,
+    /// Directories that overlayfs marked when something was first copied into them.
+    impure: HashSet<Vec<u8>>,
     /// Some have been forgotten: what is not here may be different, too.
     pub partial: bool,
 }
@@ -60,6 +62,19 @@ impl Known {
                 .enumerate()
                 .filter(|(_, byte)| **byte == b'/')
                 .any(|(at, _)| path.get(..at).is_some_and(|dir| self.of(dir).is_some()))
+    }
+
+    /// The directory is marked; false where that was known.
+    pub fn marked(&mut self, dir: &[u8]) -> bool {
+        if self.impure.len() >= MOST {
+            self.impure.clear();
+        }
+        self.impure.insert(dir.to_vec())
+    }
+
+    /// The directory is a fresh copy, or gone: it has no mark.
+    pub fn unmarked(&mut self, dir: &[u8]) {
+        self.impure.remove(dir);
     }
 
     /// Keeps what became of a name; what was known of names in it is over.

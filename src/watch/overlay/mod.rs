@@ -11,7 +11,8 @@
 //!  a file where one was deleted     MOVED_TO of it from the work directory
 //!  an image directory is deleted    MOVED_TO of an opaque one, of a whiteout, and
 //!                                   MOVED_FROM of what they replace
-//!  the first copy in a directory    ATTRIB of the directory (overlay.impure)
+//!  the first copy in a directory    ATTRIB of the directory (overlay.impure), then
+//!  every copy in a directory        ATTRIB of the directory, after it (its times)
 //! ```
 //!
 //! The work directory lies outside the upper one, so its half of a rename is not
@@ -124,23 +125,24 @@ impl Layer {
 
     /// True where overlayfs changed an attribute of its own.
     fn is_artefact(&mut self, event: &Event, path: &[u8]) -> bool {
+        let of_dir = event.mask == Mask::ATTRIB | Mask::ISDIR;
         if self.artefacts.is_own(event, path) {
+            if of_dir && self.stack.is_impure(path) {
+                self.known.marked(path);
+            }
             return true;
         }
-        if event.mask != Mask::ATTRIB | Mask::ISDIR || !self.artefacts.was_copied(path, event.time)
-        {
-            return false;
-        }
-        match self.stack.above(path) {
-            stack::Found::Thing(now) if now.kind() == libc::S_IFDIR => {
-                !self.is_changed(path)
-                    && self.stack.is_impure(path)
-                    && self.artefacts.mark_came(path, event.time)
+        of_dir
+            && match self.stack.above(path) {
+                // overlay.impure, before the first copy in it. Had a user changed the
+                // directory, too, the kernel would have made one event of both.
+                stack::Found::Thing(now) if now.kind() == libc::S_IFDIR => {
+                    !self.is_changed(path) && self.stack.is_impure(path) && self.known.marked(path)
+                }
+                // A directory that was copied, marked and taken away again: had a user
+                // changed it, nothing would be left of that.
+                _ => self.artefacts.was_copied(path, event.time),
             }
-            // A directory that was copied, marked and taken away again: had a user
-            // changed it, nothing would be left of that.
-            _ => true,
-        }
     }
 
     /// The path inside, without its slash; None where it is of another place.
@@ -194,6 +196,7 @@ impl Layer {
         let mut out = rest(event, sign);
         if is_dir(event) {
             self.remember(path);
+            self.known.unmarked(path);
             self.artefacts.expect_end(path, event.time);
             if self.is_changed(path) {
                 // fanotify merges its ATTRIB with those of the copying, which are not told.

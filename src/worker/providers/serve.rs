@@ -28,6 +28,7 @@ impl Engine {
         let Some(name) = named else { return };
         if !self.providers.by_name.contains_key(&name) {
             self.begin_provider(&name, line, reports);
+            self.know_actors(&name, reports);
             return;
         }
         let Some(known) = self.providers.by_name.get_mut(&name) else {
@@ -41,6 +42,7 @@ impl Engine {
             reports.push(Report::Problem(line, Problem { message, serious }));
         }
         let members: Vec<Rc<Member>> = known.members.all().cloned().collect();
+        self.know_actors(&name, reports);
         for member in members {
             if let Some(spent) = self.providers.aliases.of(line, &member.id) {
                 self.end_member(spent);
@@ -70,6 +72,19 @@ impl Engine {
         self.providers.by_name.insert(Rc::clone(name), known);
         self.watch_program(name, program, reports);
         self.start_provider(name, now);
+    }
+
+    /// Where a line asks who, processes are known before the first path comes.
+    fn know_actors(&mut self, name: &str, reports: &mut Vec<Report>) {
+        let Some(known) = self.providers.by_name.get(name) else {
+            return;
+        };
+        for line in &known.lines {
+            if let Some(served) = self.lines.get(*line) {
+                let request = served.request(*line);
+                self.source.know_actors(known.program, &request, reports);
+            }
+        }
     }
 
     /// Hears when its program comes, or is put right.
@@ -185,6 +200,7 @@ impl Engine {
             }
             self.source.remove(program);
             self.watch_program(&name, program, &mut reports);
+            self.know_actors(&name, &mut reports);
         }
         self.take_reports(&mut reports);
     }
