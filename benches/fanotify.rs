@@ -109,6 +109,14 @@ fn spent() -> Duration {
     now.expect("a clock").into()
 }
 
+/// Seconds of that outside the kernel.
+fn spent_by_program() -> f64 {
+    use nix::sys::resource::{UsageWho, getrusage};
+    use nix::sys::time::TimeValLike;
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("usage");
+    usage.user_time().num_microseconds() as f64 / 1e6
+}
+
 fn median(mut all: Vec<f64>) -> f64 {
     all.sort_by(f64::total_cmp);
     all[all.len() / 2]
@@ -227,7 +235,7 @@ fn large(fs: &Tmpfs, rounds: usize) {
 /// Records of a foreign directory that wait are read and discarded.
 fn discarded(fs: &Tmpfs, rounds: usize) {
     let (watched, foreign) = (fs.dir("watched"), fs.dir("foreign"));
-    let mut rates = Vec::new();
+    let (mut rates, mut own) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         let (mut source, _) = sources(&watched, Choice::Fanotify, CHANGES);
         for i in 0..100_000 {
@@ -235,9 +243,10 @@ fn discarded(fs: &Tmpfs, rounds: usize) {
         }
         let clock = Clock::new();
         let mut out = Vec::new();
-        let start = spent();
+        let (start, user) = (spent(), spent_by_program());
         while source.drain_fanotify(clock.now(), &mut out).expect("read") {}
         let took = (spent() - start).as_secs_f64();
+        own.push((spent_by_program() - user) / took);
         let figures = source.fanotify_figures().expect("fanotify");
         assert!(figures.foreign >= 100_000, "{figures:?}");
         rates.push(figures.foreign as f64 / took / 1e6);

@@ -2,11 +2,12 @@
 //! process may end before anybody else gets a turn: of 2,000 that do nothing but
 //! remove a file, an ordinary thread names 1,004 to 1,763.
 //!
-//! There are two of them, on two processors. A kernel without preemption lets even
+//! They are on two processors. A kernel without preemption lets even
 //! a real-time thread wait until the system call that its processor is in has come
 //! to an end, for milliseconds on a busy machine; the other is likely to be free.
-//! Both take messages (`inbox`), which is urgent; one at a time tells the cache, and
-//! the other is back at once for what begins meanwhile.
+//! All take messages (`inbox`), which is urgent; one at a time tells the cache, and
+//! the others are back at once for what begins meanwhile. Each processor has a second
+//! one, for the time that the first waits for what a process holds that it looks at.
 //!
 //! Whoever asks waits until all messages of before have been told: what had happened
 //! before the question is always known.
@@ -22,7 +23,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::cache::Cache;
-use super::inbox::{Inbox, Received};
+use super::inbox::{Inbox, Received, Told};
 use super::message::{self, What};
 use super::proc::Proc;
 use super::process::Reader;
@@ -35,7 +36,8 @@ const BUFFER: usize = 32 << 20;
 const ONCE: usize = 64;
 /// Whoever asks waits so long for the threads: longer than they rest.
 const PATIENCE: Duration = Duration::from_millis(10);
-/// Threads at most.
+/// Processors at most, and threads on each.
+const PROCESSORS: usize = 2;
 const THREADS: usize = 2;
 /// What a thread waits for.
 const MESSAGES: u64 = 0;
@@ -53,6 +55,13 @@ pub struct Listener {
 struct Shared {
     inbox: Inbox,
     heard: realtime::Mutex<Heard>,
+}
+
+/// A processor, and what its threads share.
+struct Place {
+    nth: usize,
+    waits: Epoll,
+    share: realtime::Mutex<Share>,
 }
 
 struct Heard {
@@ -86,31 +95,45 @@ impl Listener {
             threads: Vec::new(),
         };
         let mut first = Ok(());
-        for nth in 0..realtime::count_processors().min(THREADS) {
-            first = first.and(listener.spawn(nth)?);
+        for nth in 0..realtime::count_processors().min(PROCESSORS) {
+            first = first.and(listener.occupy(nth)?);
         }
         listener.scan();
         Ok((listener, first))
     }
 
-    /// Starts a thread; whether it goes before others.
-    fn spawn(&mut self, nth: usize) -> io::Result<io::Result<()>> {
-        let (shared, stop) = (Arc::clone(&self.shared), Arc::clone(&self.stop));
-        let waits = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        // Woken for each message once: the other thread may be at it already.
+    /// Starts the threads of a processor; whether they go before others.
+    fn occupy(&mut self, nth: usize) -> io::Result<io::Result<()>> {
+        let place = Arc::new(Place {
+            nth,
+            waits: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            share: realtime::Mutex::new(Share::new(Instant::now()))?,
+        });
+        // Woken for each message once: a thread elsewhere may be at it already.
         let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
-        waits.add(shared.inbox.socket(), EpollEvent::new(edge, MESSAGES))?;
-        waits.add(&*stop, EpollEvent::new(EpollFlags::EPOLLIN, STOP))?;
+        let socket = self.shared.inbox.socket();
+        place.waits.add(socket, EpollEvent::new(edge, MESSAGES))?;
+        let stop = EpollEvent::new(EpollFlags::EPOLLIN, STOP);
+        place.waits.add(&*self.stop, stop)?;
+        let mut first = Ok(());
+        for _ in 0..THREADS {
+            first = first.and(self.spawn(&place)?);
+        }
+        Ok(first)
+    }
+
+    fn spawn(&mut self, place: &Arc<Place>) -> io::Result<io::Result<()>> {
+        let (shared, place) = (Arc::clone(&self.shared), Arc::clone(place));
         let (tell, told) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("actors".into())
             .stack_size(STACK);
         self.threads.push(thread.spawn(move || {
-            realtime::stay_on(nth);
+            realtime::stay_on(place.nth);
             let first = realtime::run_first();
             let goes_first = first.is_ok();
             let _ = tell.send(first);
-            shared.listen(&waits, goes_first);
+            shared.listen(&place, goes_first);
         })?);
         told.recv().map_err(io::Error::other)
     }
@@ -142,9 +165,16 @@ impl Listener {
                 std::thread::yield_now();
             } else if inbox.receive(false) == Received::Full {
                 heard.lock().tell_all(inbox);
+                inbox.give_up();
             }
         }
-        heard.lock().tell_all(inbox);
+        while heard.lock().tell_all(inbox) == Told::Looking {
+            if Instant::now() < end {
+                std::thread::yield_now();
+            } else {
+                inbox.give_up();
+            }
+        }
         self.shared.tidy();
         now
     }
@@ -162,8 +192,7 @@ impl Drop for Listener {
 }
 
 impl Shared {
-    fn listen(&self, waits: &Epoll, first: bool) {
-        let mut share = Share::new(Instant::now());
+    fn listen(&self, place: &Place, first: bool) {
         let mut more = false;
         loop {
             let mut ready = [EpollEvent::empty(); 2];
@@ -172,7 +201,7 @@ impl Shared {
             } else {
                 EpollTimeout::NONE
             };
-            let count = match waits.wait(&mut ready, most) {
+            let count = match place.waits.wait(&mut ready, most) {
                 Ok(count) => count,
                 Err(Errno::EINTR) => 0,
                 Err(_) => return, // not this thread's to solve: whoever asks reads himself
@@ -180,11 +209,13 @@ impl Shared {
             if ready.iter().take(count).any(|event| event.data() == STOP) {
                 return;
             }
+            let rest = place.share.lock().rest(Instant::now());
+            if let Some(rest) = rest {
+                std::thread::sleep(rest);
+            }
             let began = Instant::now();
             more = (0..ONCE).all(|_| self.step(first));
-            if let Some(pause) = share.used(began, Instant::now()) {
-                std::thread::sleep(pause);
-            }
+            place.share.lock().used(began, Instant::now());
         }
     }
 
@@ -192,10 +223,8 @@ impl Shared {
     fn step(&self, first: bool) -> bool {
         match self.inbox.receive(first) {
             Received::Something(_) => true,
-            Received::Full => {
-                self.heard.lock().tell_all(&self.inbox);
-                true
-            }
+            // Or a look has to end before: whoever looks comes back.
+            Received::Full => self.heard.lock().digest(&self.inbox, first),
             Received::Nothing => match self.heard.try_lock() {
                 Some(mut heard) => heard.digest(&self.inbox, first) || self.is_left(heard),
                 None => false, // whoever has it looks again before he goes
@@ -206,7 +235,7 @@ impl Shared {
     /// What came in the last moment is left to nobody else.
     fn is_left(&self, heard: realtime::Guard<'_, Heard>) -> bool {
         drop(heard);
-        !self.inbox.is_empty()
+        self.inbox.is_tellable()
     }
 
     /// Does what a thread has left to whoever had the cache; no more than there was.
@@ -223,14 +252,20 @@ impl Shared {
 }
 
 impl Heard {
-    /// Tells the cache all that waits.
-    fn tell_all(&mut self, inbox: &Inbox) {
-        while inbox.tell_one(&mut self.cache, false) {}
+    /// Tells the cache all that waits, up to a look that has not ended.
+    fn tell_all(&mut self, inbox: &Inbox) -> Told {
+        loop {
+            match inbox.tell_one(&mut self.cache, false) {
+                Told::Something => {}
+                told => return told,
+            }
+        }
     }
 
     /// One step; false: all is done.
     fn digest(&mut self, inbox: &Inbox, first: bool) -> bool {
-        if inbox.tell_one(&mut self.cache, first) || self.cache.finish_one() {
+        let told = inbox.tell_one(&mut self.cache, first);
+        if told == Told::Something || self.cache.finish_one() {
             return true;
         }
         let lost = self.cache.lost;

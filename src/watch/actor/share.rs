@@ -1,12 +1,14 @@
-//! The share of its processor that a thread which goes first may take: four fifths of
-//! each window. A fork bomb must leave the machine to its administrator.
+//! The share of a processor that the threads which go first may take together: four
+//! fifths of each window. A fork bomb must leave the machine to its administrator.
 
 use std::time::{Duration, Instant};
 
-/// Of one thread.
+/// Of the threads of one processor.
 pub(super) struct Share {
     window: Instant,
     busy: Duration,
+    /// Until then they rest.
+    until: Instant,
 }
 
 impl Share {
@@ -18,18 +20,25 @@ impl Share {
         Self {
             window: now,
             busy: Duration::ZERO,
+            until: now,
         }
     }
 
-    /// It was busy from `began` to `now`; how long it has to rest.
-    pub fn used(&mut self, began: Instant, now: Instant) -> Option<Duration> {
-        if now.duration_since(self.window) >= Self::WINDOW {
-            let tired = self.busy + now.duration_since(began) >= Self::MOST;
-            *self = Self::new(now);
-            return tired.then_some(Self::PAUSE);
-        }
+    /// One of them was busy from `began` to `now`.
+    pub fn used(&mut self, began: Instant, now: Instant) {
         self.busy += now.duration_since(began);
-        None
+        if now.duration_since(self.window) >= Self::WINDOW {
+            if self.busy >= Self::MOST {
+                self.until = now + Self::PAUSE;
+            }
+            (self.window, self.busy) = (now, Duration::ZERO);
+        }
+    }
+
+    /// How long they have to rest yet.
+    pub fn rest(&self, now: Instant) -> Option<Duration> {
+        let left = self.until.saturating_duration_since(now);
+        (!left.is_zero()).then_some(left)
     }
 }
 
@@ -38,14 +47,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_that_is_always_busy_rests() {
+    fn who_is_always_busy_rests() {
         let start = Instant::now();
-        let mut share = Share::new(start);
         let at = |ms| start + Duration::from_millis(ms);
-        let rests = (0..40).filter(|ms| share.used(at(*ms), at(ms + 1)).is_some());
-        assert_eq!(rests.count(), 2);
-        let mut share = Share::new(start);
-        let idle = (0..40).filter(|ms| share.used(at(ms * 10), at(ms * 10 + 5)).is_some());
-        assert_eq!(idle.count(), 0);
+        let rests = |busy: u64, of: u64| {
+            let mut share = Share::new(start);
+            let one = |n: &u64| {
+                share.used(at(n * of), at(n * of + busy));
+                share.rest(at(n * of + busy)) == Some(Share::PAUSE)
+            };
+            (0..40).filter(one).count()
+        };
+        assert_eq!(rests(1, 1), 2);
+        assert_eq!(rests(5, 10), 0);
     }
 }

@@ -2,7 +2,7 @@
 //! called, whether it is all there.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -19,26 +19,16 @@ use crate::watch::found::Thing;
 use crate::watch::look::{is_open_for_writing, with_nul};
 
 impl Fanotify {
-    /// The process behind a record.
-    pub(super) fn actor_of(&self, pid: i32, _pidfd: Option<&OwnedFd>) -> Option<Rc<Actor>> {
-        match &mut *self.actors.borrow_mut() {
-            Some(actors) => Some(actors.of(pid)),
-            None => (pid > 0).then(|| Rc::new(Actor::of_pid(pid))),
-        }
-    }
-
-    pub(super) fn actor(
-        &self,
-        batch: &Batch,
-        at: usize,
-        root: RootId,
-        record: Record,
-    ) -> Option<Rc<Actor>> {
+    /// The process behind a record, where a line of `root` asks for it.
+    pub(super) fn actor(&self, root: RootId, record: Record) -> Option<Rc<Actor>> {
         let asked = self.roots.get(root)?.lines.iter().any(|l| l.who);
         if !asked {
             return None;
         }
-        self.actor_of(record.pid, batch.pidfd(at))
+        match &mut *self.actors.borrow_mut() {
+            Some(actors) => Some(actors.of(record.pid)),
+            None => (record.pid > 0).then(|| Rc::new(Actor::of_pid(record.pid))),
+        }
     }
 
     /// What a scan has told of a name, where this record may be of before it: what

@@ -24,7 +24,8 @@ pub(super) struct Batch {
     pub records: Vec<Record>,
     /// Records read so far, in the life of the source.
     pub total: u64,
-    pidfds: HashMap<usize, OwnedFd>,
+    /// Open until the batch is told.
+    pidfds: Vec<OwnedFd>,
     /// By the handle of a directory: where it is renamed or removed.
     moves: HashMap<Box<[u8]>, Vec<usize>>,
     /// How far `moves` has been filled.
@@ -47,7 +48,7 @@ impl Batch {
             if let Some(record) = self.records.get(at)
                 && record.pidfd >= 0
             {
-                self.pidfds.insert(at, own_fd(record.pidfd));
+                self.pidfds.push(own_fd(record.pidfd));
             }
         }
         self.total += (self.records.len() - first) as u64;
@@ -70,11 +71,6 @@ impl Batch {
 
     pub fn text(&self, span: Span) -> &[u8] {
         span.of(&self.bytes)
-    }
-
-    /// The descriptor of the process behind a record, where it has one.
-    pub fn pidfd(&self, at: usize) -> Option<&OwnedFd> {
-        self.pidfds.get(&at)
     }
 
     /// Nothing of it is needed any more.

@@ -62,7 +62,6 @@ impl Fanotify {
     pub(super) fn tell_end(
         &mut self,
         batch: &mut Batch,
-        at: usize,
         parent: NodeId,
         name: &[u8],
         record: Record,
@@ -72,7 +71,6 @@ impl Fanotify {
         for hit in reach.hits.iter().filter(|h| h.served) {
             self.tell_self(
                 batch,
-                at,
                 (hit.root, &hit.watch),
                 record,
                 Mask::DELETE_SELF,

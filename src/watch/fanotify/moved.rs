@@ -87,7 +87,7 @@ impl Fanotify {
         );
         if isdir {
             let now = to.map(|id| self.reach_at(id, &new.1)).unwrap_or_default();
-            self.tell_moved(batch, at, record, &itself, &now, out);
+            self.tell_moved(batch, record, &itself, &now, out);
             self.newcomers(batch, record, from, (&was, &itself, &now));
         }
         self.steps_from(
@@ -166,7 +166,6 @@ impl Fanotify {
             for hit in gone.hits.iter().filter(|h| h.served) {
                 self.tell_self(
                     batch,
-                    at,
                     (hit.root, &hit.watch),
                     record,
                     Mask::DELETE_SELF,
@@ -181,7 +180,6 @@ impl Fanotify {
     fn tell_moved(
         &mut self,
         batch: &Batch,
-        at: usize,
         record: Record,
         itself: &Reach,
         now: &Reach,
@@ -190,7 +188,7 @@ impl Fanotify {
         for hit in itself.hits.iter().filter(|h| h.served) {
             let new = now.of(hit.root).filter(|h| h.served && !hit.top);
             let watch = new.map_or(&hit.watch, |h| &h.watch);
-            self.tell_self(batch, at, (hit.root, watch), record, Mask::MOVE_SELF, out);
+            self.tell_self(batch, (hit.root, watch), record, Mask::MOVE_SELF, out);
         }
     }
 

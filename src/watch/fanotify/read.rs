@@ -136,7 +136,7 @@ impl Fanotify {
         if record.mask & RENAME != 0 {
             return self.rename(batch, at, record, out);
         }
-        let foreign = match self.tree.known(batch.text(record.from.0)) {
+        let foreign = match self.tree.met(batch.text(record.from.0)) {
             _ if record.from.0.is_empty() => {
                 self.by_file(batch, at, record, out);
                 return;
@@ -180,7 +180,7 @@ impl Fanotify {
         let key: Box<[u8]> = batch.text(part.record.from.0).into();
         match self.find(&key, batch, at + 1) {
             Known::Node(id) => self.named_part(batch, at, id, part, out),
-            _ => self.tell_former(batch, at, &part, &[], out),
+            _ => self.tell_former(batch, &part, &[], out),
         }
     }
 

@@ -96,7 +96,7 @@ impl Fanotify {
         let name: Box<[u8]> = batch.text(record.from.1).into();
         let isdir = !kind(record).is_empty();
         if isdir && bit == Mask::DELETE {
-            self.tell_end(batch, at, id, &name, record, out);
+            self.tell_end(batch, id, &name, record, out);
         }
         if !isdir && bit == Mask::CREATE {
             self.note_created(&key);
@@ -166,7 +166,7 @@ impl Fanotify {
                 },
                 origin: Origin::Kernel,
                 old_path,
-                actor: self.actor(batch, at, hit.root, record),
+                actor: self.actor(hit.root, record),
                 known,
             };
             match matched {
@@ -188,7 +188,6 @@ impl Fanotify {
     pub(super) fn tell_before(
         &mut self,
         batch: &Batch,
-        at: usize,
         (root, watch, file): (RootId, &OsString, bool),
         record: Record,
         bit: Mask,
@@ -205,7 +204,7 @@ impl Fanotify {
             kind: kind(record),
             origin: Origin::Kernel,
             old_path: None,
-            actor: self.actor(batch, at, root, record),
+            actor: self.actor(root, record),
             known: None,
         };
         self.tell(root, &news, |line| line.mask & bit, out);
@@ -236,7 +235,7 @@ impl Fanotify {
             let reach = self.reach(id);
             for hit in reach.hits.iter().filter(|h| h.top && h.served) {
                 let (root, watch) = (hit.root, hit.watch.clone());
-                self.tell_self(batch, at, (root, &watch), record, bit | Mask::ISDIR, out);
+                self.tell_self(batch, (root, &watch), record, bit | Mask::ISDIR, out);
             }
         }
     }
@@ -245,7 +244,6 @@ impl Fanotify {
     pub(super) fn tell_self(
         &mut self,
         batch: &Batch,
-        at: usize,
         (root, watch): (RootId, &OsStr),
         record: Record,
         mask: Mask,
@@ -259,7 +257,7 @@ impl Fanotify {
             kind: mask & Mask::ISDIR,
             origin: Origin::Kernel,
             old_path: None,
-            actor: self.actor(batch, at, root, record),
+            actor: self.actor(root, record),
             known: None,
         };
         self.tell(root, &news, |line| line.mask & mask & !Mask::ISDIR, out);
@@ -316,7 +314,7 @@ impl Fanotify {
             kind: Mask(0),
             origin: Origin::Kernel,
             old_path: old.and_then(|f| self.old_path(batch, f, root, record)),
-            actor: self.actor(batch, at, root, record),
+            actor: self.actor(root, record),
             known,
         };
         self.tell(

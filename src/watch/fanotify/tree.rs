@@ -53,6 +53,8 @@ pub(super) struct Tree {
     hash: RandomState,
     generation: u32,
     foreign: usize,
+    /// The foreign directory that was met last: noise is mostly of one.
+    last: Vec<u8>,
     /// Changes with everything that may change a node's reach.
     epoch: u32,
     swept: usize,
@@ -68,6 +70,7 @@ impl Tree {
             hash: RandomState::new(),
             generation: 0,
             foreign: 0,
+            last: Vec::new(),
             epoch: 0,
             swept: 4096,
         }
@@ -79,6 +82,19 @@ impl Tree {
             Some(Err(generation)) if *generation == self.generation => Known::Foreign,
             _ => Known::No,
         }
+    }
+
+    /// The same, of a directory in which something has happened.
+    pub fn met(&mut self, key: &[u8]) -> Known {
+        if !key.is_empty() && *self.last == *key {
+            return Known::Foreign;
+        }
+        let known = self.known(key);
+        if known == Known::Foreign {
+            self.last.clear();
+            self.last.extend_from_slice(key);
+        }
+        known
     }
 
     pub fn get(&self, id: NodeId) -> Option<&Node> {
@@ -116,6 +132,7 @@ impl Tree {
     /// What was foreign may be so no longer.
     pub fn forget_foreign(&mut self) {
         self.generation = self.generation.wrapping_add(1);
+        self.last.clear();
         self.touch();
         if self.foreign >= MOST_FOREIGN {
             self.by_key.retain(|_, slot| slot.is_ok());
@@ -135,6 +152,7 @@ impl Tree {
             self.relocate(id, parent, name);
             return id;
         }
+        self.last.clear();
         let node = Node {
             key: key.into(),
             name: name.into(),
@@ -361,6 +379,7 @@ impl Tree {
             self.free.push(id);
         }
         self.generation = self.generation.wrapping_add(1);
+        self.last.clear();
         self.touch();
     }
 }

@@ -103,14 +103,13 @@ impl Fanotify {
             self.one(batch, at, id, part.record, bit, out);
         }
         let now = self.known_by(batch, id, part.record);
-        self.tell_former(batch, at, &part, &now, out);
+        self.tell_former(batch, &part, &now, out);
     }
 
     /// Tells those who knew a thing before, and are not among those who know it now.
     pub(super) fn tell_former(
         &mut self,
         batch: &Batch,
-        at: usize,
         part: &Part,
         now: &[(RootId, OsString, bool)],
         out: &mut Vec<Report>,
@@ -122,7 +121,7 @@ impl Fanotify {
         for (root, watch, file) in part.before.iter().filter(left) {
             for bit in ORDER.into_iter().filter(|&bit| bits.intersects(bit)) {
                 let who = (*root, watch, *file);
-                self.tell_before(batch, at, who, part.record, bit, out);
+                self.tell_before(batch, who, part.record, bit, out);
             }
         }
     }
