@@ -82,6 +82,31 @@ fn a_program_is_told_the_same() {
     assert!(has("notice", "message", "exited with 3"), "{told:?}");
 }
 
+/// When it ends, it says what had no run of its own: it can be asked no more.
+#[test]
+fn what_was_dropped_is_told_at_the_end() {
+    let prefix = Prefix::new();
+    let table = "@W IN_CREATE,busy=skip echo $# >> @O/seen; exec sleep 1000\n\
+                 @W IN_DELETE echo $# >> @O/gone\n";
+    let run = Foreground::start(&prefix, table, &[]);
+    wait_for(&prefix, "ready: 2 lines watched");
+    fs::write(prefix.watched().join("a"), "").unwrap();
+    prefix.lines("seen", 1);
+    for name in ["b", "c"] {
+        fs::write(prefix.watched().join(name), "").unwrap();
+    }
+    // Told after the others.
+    fs::remove_file(prefix.watched().join("a")).unwrap();
+    prefix.lines("gone", 1);
+    drop(run);
+    let log = prefix.log();
+    assert!(
+        log.contains("line 1: 3 events: 2 dropped by busy=skip\n"),
+        "{log}"
+    );
+    assert!(!log.contains("line 2: 1 events"), "{log}");
+}
+
 #[test]
 fn a_mail_that_cannot_be_sent_is_told() {
     if Path::new("/usr/sbin/sendmail").exists() {
