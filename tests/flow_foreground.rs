@@ -119,6 +119,6 @@ fn a_mail_that_cannot_be_sent_is_told() {
     fs::write(prefix.watched().join("a"), "").unwrap();
     wait_for(
         &prefix,
-        "output of a command is not mailed: cannot run /usr/sbin/sendmail",
+        "output of line 2 of mine.incron is not mailed: cannot run /usr/sbin/sendmail",
     );
 }

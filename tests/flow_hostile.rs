@@ -164,7 +164,7 @@ fn mail_without_a_mailer_is_an_error_that_names_it() {
     );
     let daemon = prefix.start();
     touch(prefix.watched().join("a"));
-    daemon.wait_log("output of a command is not mailed: cannot run");
+    daemon.wait_log("output of line 1 of t is not mailed: cannot run");
     assert!(prefix.log().contains("/no-mailer: "));
     assert_eq!(prefix.lines("seen", 1), ["found a"], "the command ran");
 }
