@@ -8,6 +8,7 @@ use std::io::Write;
 use std::os::unix::fs::{lchown, symlink};
 use std::path::{Path, PathBuf};
 
+use common::figures::line;
 use common::{Prefix, alive, is_root};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
@@ -97,6 +98,11 @@ fn a_stream_that_never_reads_costs_bounded_memory_and_a_logged_loss() {
             .log()
             .contains("(system::t) line 1: the stream's command does not read fast enough: ")
     });
+    // Merged by path first, then lost; both are counted, and can be asked for.
+    let figures = line(&prefix, "t:1")["stream"].clone();
+    for name in ["merged", "lost", "waiting"] {
+        assert!(figures[name].as_u64() > Some(0), "{name}: {figures}");
+    }
     lives(&prefix, "x");
     assert!(peak(daemon.workers()[0]) < MEMORY);
 }
@@ -158,7 +164,7 @@ fn mail_without_a_mailer_is_an_error_that_names_it() {
     );
     let daemon = prefix.start();
     touch(prefix.watched().join("a"));
-    daemon.wait_log("output of a command is not mailed: cannot run");
+    daemon.wait_log("output of line 1 of t is not mailed: cannot run");
     assert!(prefix.log().contains("/no-mailer: "));
     assert_eq!(prefix.lines("seen", 1), ["found a"], "the command ran");
 }

@@ -236,6 +236,10 @@ fn what_contradicts_or_repeats() {
         "run=stream,stdin=paths",
         "run=stream,retry=1",
         "run=stream,timeout=1s",
+        "run=stream,jobs=2",
+        "run=stream,limit=5/1m",
+        "run=stream,loopable=false",
+        "run=stream,IN_NO_LOOP",
         "IN_NO_LOOP,loopable=true",
     ] {
         refused(words);
@@ -286,7 +290,15 @@ fn any_words() -> impl Strategy<Value = String> {
         .into_iter()
         .map(|group| proptest::option::of(proptest::sample::select(group)))
         .collect::<Vec<_>>()
-        .prop_map(|words| words.into_iter().flatten().collect::<Vec<_>>().join(","))
+        .prop_map(|words| {
+            let mut words: Vec<_> = words.into_iter().flatten().collect();
+            if words.contains(&"run=stream") {
+                // What bounds runs contradicts it.
+                let bounds = ["jobs=", "limit=", "IN_NO_LOOP", "loopable="];
+                words.retain(|word| !bounds.iter().any(|bound| word.starts_with(bound)));
+            }
+            words.join(",")
+        })
 }
 
 proptest! {

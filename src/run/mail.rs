@@ -24,6 +24,14 @@ const MAX_SUBJECT: usize = 160;
 /// Bytes of text in one encoded word (RFC 2047: at most 75 characters encoded).
 const ENCODED_WORD: usize = 45;
 
+/// The line whose command a job is, for the log.
+pub(super) fn whose(job: &Job) -> String {
+    match (variable(job, "INCRON_TABLE"), variable(job, "INCRON_LINE")) {
+        (Some(table), Some(line)) => format!("line {line} of {}", one_line(&table)),
+        _ => "a command".to_owned(),
+    }
+}
+
 /// The job that mails `output` of `job`; None where nothing is to be sent: no
 /// output, or `MAILTO=` is empty. Without MAILTO it goes to `owner`.
 pub fn mail(job: &Job, owner: &str, host: &str, output: Vec<u8>, mailer: &Path) -> Option<Job> {

@@ -1,9 +1,10 @@
 //! The mailer is a command like any other, but nobody's line: its runs are
 //! numbered apart, and what they report goes to the log.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Job, Outcome, Report, mail};
+use super::{Job, Report, mail};
 use crate::schedule::RunId;
 
 /// Its runs are numbered from here.
@@ -16,6 +17,8 @@ pub(super) struct Mailer {
     /// Whom mail is from; None: LOGNAME of the command.
     pub(super) owner: Option<String>,
     next: u64,
+    /// Whose output those that run are mailing.
+    whose: BTreeMap<RunId, String>,
 }
 
 impl Mailer {
@@ -24,6 +27,7 @@ impl Mailer {
             program: mail::MAILER.into(),
             owner: None,
             next: FIRST,
+            whose: BTreeMap::new(),
         }
     }
 
@@ -33,11 +37,17 @@ impl Mailer {
         let mail = mail::mail(job, &owner, &mail::host(), output, &self.program)?;
         let run = RunId(self.next);
         self.next += 1;
+        self.whose.insert(run, mail::whose(job));
         Some((run, mail))
     }
 
+    /// It does not run; whose output it was to mail.
+    pub(super) fn over(&mut self, run: RunId) -> String {
+        self.whose.remove(&run).unwrap_or_default()
+    }
+
     /// Takes what mailers reported since `first` out of `out`.
-    pub(super) fn take_reports(&self, out: &mut Vec<Report>, first: usize) {
+    pub(super) fn take_reports(&mut self, out: &mut Vec<Report>, first: usize) {
         if self.next == FIRST {
             return;
         }
@@ -49,12 +59,11 @@ impl Mailer {
                 Report::Output(_, line) => {
                     log::warn!("mailer: {}", String::from_utf8_lossy(&line));
                 }
-                Report::Ended {
-                    outcome: Outcome::Exited(0),
-                    ..
-                } => {}
-                Report::Ended { outcome, .. } => {
-                    log::error!("output of a command is not mailed: the mailer {outcome}");
+                Report::Ended { run, outcome, .. } => {
+                    let whose = self.over(run);
+                    if !outcome.success() {
+                        log::error!("output of {whose} is not mailed: the mailer {outcome}");
+                    }
                 }
             }
         }

@@ -244,7 +244,8 @@ impl Runner {
         if let Some((run, mail)) = self.mailer.run(job, output)
             && let Err(error) = self.start(run, &mail, now)
         {
-            log::error!("output of a command is not mailed: {error}");
+            let whose = self.mailer.over(run);
+            log::error!("output of {whose} is not mailed: {error}");
         }
     }
 

@@ -218,6 +218,15 @@ impl OptionWords {
     }
 
     fn check_loop(&mut self, report: &mut Reporter) {
+        let written = self.old_no_loop.or_else(|| self.span("loopable"));
+        let no_loop = self.old_no_loop.is_some() || self.options.no_loop;
+        if let Some(span) = written.filter(|_| no_loop && self.options.stream) {
+            report.error(
+                span,
+                "IN_NO_LOOP contradicts `run=stream`: its command runs all the time",
+                "take it out, and let `exclude=` name what the command writes",
+            );
+        }
         let Some(span) = self.old_no_loop else { return };
         if self.has("loopable") && !self.options.no_loop {
             report.error(
@@ -308,30 +317,10 @@ impl OptionWords {
             "add `timeout=`",
         );
         let streams = "a stream command runs all the time and reads each event: take it out";
-        refuse(
-            "batch",
-            o.stream,
-            "`batch=` contradicts `run=stream`",
-            streams,
-        );
-        refuse(
-            "busy",
-            o.stream,
-            "`busy=` contradicts `run=stream`",
-            streams,
-        );
-        refuse(
-            "timeout",
-            o.stream,
-            "`timeout=` contradicts `run=stream`",
-            streams,
-        );
-        refuse(
-            "retry",
-            o.stream,
-            "`retry=` contradicts `run=stream`",
-            streams,
-        );
+        for name in ["batch", "busy", "timeout", "retry", "jobs", "limit"] {
+            let message = format!("`{name}=` contradicts `run=stream`");
+            refuse(name, o.stream, &message, streams);
+        }
         refuse(
             "stdin",
             o.stream && o.stdin != Stdin::Json,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::engine::{Engine, Flow, TABLE};
-use super::protocol::{LogChoice, Settings};
+use super::protocol::{LogChoice, Settings, StreamFigures};
 use super::show::{JsonView, TerminalView};
 use super::view::View;
 use crate::control::MAX_TABLE;
@@ -84,6 +84,7 @@ fn serve(table: &Path, options: &ForegroundOptions) -> io::Result<Exit> {
     engine.beginning = true;
     engine.tell_ready()?;
     while engine.turn()? == Flow::Continue {}
+    engine.tell_figures();
     Ok(Exit::Success)
 }
 
@@ -117,6 +118,35 @@ fn settings(options: &ForegroundOptions) -> Settings {
 }
 
 impl Engine {
+    /// What became of the events that had no run of their own: nobody can ask for it
+    /// when this process is gone.
+    fn tell_figures(&mut self) {
+        for id in self.lines.ids_after(TABLE) {
+            let Some(served) = self.lines.get(id) else {
+                continue;
+            };
+            let counters = self.scheduler.counters(id);
+            let stream = self.streams.figures(id).map(|(stream, ..)| stream);
+            let of_stream = |count: fn(&StreamFigures) -> u64| stream.as_ref().map_or(0, count);
+            let figures = [
+                (counters.merged, "merged by path"),
+                (counters.skipped, "dropped by busy=skip"),
+                (counters.looped, "dropped by IN_NO_LOOP"),
+                (of_stream(|s| s.merged), "merged by path for the stream"),
+                (of_stream(|s| s.lost), "lost by the stream"),
+            ];
+            let told: Vec<String> = figures
+                .iter()
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, what)| format!("{count} {what}"))
+                .collect();
+            if !told.is_empty() {
+                let text = format!("{} events: {}", served.record.events, told.join(", "));
+                self.view.notice(served, &text);
+            }
+        }
+    }
+
     /// Reads `table` again whenever it changes.
     fn follow(&mut self, table: &Path) -> io::Result<()> {
         let path = std::path::absolute(table)?;
