@@ -60,7 +60,9 @@ make_package() {
 }
 
 boot() {
+	# The system calls, which it would forbid, are the container monitor's.
 	systemd-nspawn -q -D "$ROOT" --register=no --keep-unit --private-network -b \
+		--system-call-filter="fanotify_init fanotify_mark open_by_handle_at" \
 		--console=pipe systemd.unified_cgroup_hierarchy=0 </dev/null >"$CONSOLE" 2>&1 &
 	machine=$!
 	await 30 find_leader || return 1
@@ -263,6 +265,64 @@ killed() {
 another() { local now; now=$(workers "$1") && [ -n "$now" ] && [ "$now" != "$2" ]; }
 another_main() { inside systemctl is-active -q incron && workers alice >/dev/null; }
 
+# --- the container monitor ---------------------------------------------------
+
+# No engine runs in this machine: its control groups are not its own. So a process as
+# engines start one, on a real overlay, with its number in the file that they leave, is
+# the container; real engines are tests/containers_*.rs.
+engine() {
+	cat <<-'ENGINE'
+	set -eu
+	run=/run/containers/storage/overlay-containers/0123456789abcdef/userdata
+	layer=/c/overlay/layer
+	mkdir -p /c/lower/bin /c/lower/etc /c/lower/old $layer/diff $layer/work $layer/merged $run
+	mv /root/busybox /c/lower/bin/
+	cd $layer
+	mount -t overlay overlay -o lowerdir=/c/lower,upperdir=$layer/diff,workdir=$layer/work merged
+	cat > /c/script <<'SCRIPT'
+	unshare -m sh -c 'mount --make-rprivate / && cd /c/overlay/layer/merged && pivot_root . old &&
+		exec /bin/busybox sh -c "busybox umount -l /old; exec busybox sleep 1000"' &
+	echo $! > "$8.new"
+	mv "$8.new" "$8"
+	wait
+	SCRIPT
+	cp /bin/sh /c/conmon
+	setsid /c/conmon /c/script -c 0123456789abcdef -b $run -n web -p $run/pidfile \
+		</dev/null >/dev/null 2>&1 &
+	ENGINE
+}
+
+logged() { inside journalctl -b -t podsec-inotify-check-containers | grep -F "$1"; }
+listed() { inside /usr/libexec/incron/incron-containers list | grep -w web; }
+# The file's name is what its root holds.
+in_container() {
+	inside sh -c 'cd /proc/$(cat /run/containers/storage/overlay-containers/*/userdata/pidfile)/root/ &&
+		'"$1"
+}
+
+containers() {
+	[ -x /bin/busybox ] || { echo "left out: busybox-static is not installed"; return; }
+	cp /bin/busybox "$ROOT/root/"
+	engine > "$ROOT/root/engine"
+	inside systemctl stop incron
+	promise "the table for containers is put where the daemon finds it" \
+		inside install -m 644 /usr/share/incron/containers /etc/incron.d/
+	promise "systemctl start incron" inside systemctl start incron
+	promise "a container starts" inside sh /root/engine
+	promise "and is listed" await 10 listed
+	in_container 'echo > etc/probe'
+	promise "a change in it is in the journal within a second, in podsec's words" await 1 logged \
+		"Warning: An event CREATE occurred in the container layer in configuration directory on the file /etc/probe"
+	in_container 'rm bin/busybox'
+	promise "an image file that is deleted, too" await 1 logged \
+		"Critical: An event DELETE occurred in the container layer  on the file /bin/busybox"
+	promise "none of it is taken for an error" not sh -c "$(declare -f inside); leader=$leader
+		inside journalctl -b -u incron -p warning | grep @containers"
+	in_container 'kill $(cat /run/containers/storage/overlay-containers/*/userdata/pidfile)'
+	promise "the container ends, and the list is empty" await 10 not listed
+	inside rm /etc/incron.d/containers
+}
+
 # --- one user's own systemd --------------------------------------------------
 
 personal() {
@@ -313,6 +373,7 @@ if boot; then
 	users
 	lifecycle
 	killed
+	containers
 	personal
 	removal
 else

@@ -98,6 +98,26 @@ fn a_shown_path_stands_everywhere_in_place_of_the_real_one() {
 }
 
 #[test]
+fn a_line_may_choose_by_who_did_it() {
+    if !provider_kit::story::common::is_root() {
+        return eprintln!("SKIPPED: needs root, for who=");
+    }
+    let set = Set::new();
+    let a = set.story.dir("a");
+    set.fed("set", &format!("{}\n{READY}\n", shown("a", &a, "/")));
+    set.story.prefix.table(
+        "t",
+        "@set IN_CLOSE_WRITE,who=true,exe=!cp echo $# >> @O/seen\n",
+    );
+    let _daemon = set.story.start();
+    let conf = set.story.prefix.conf();
+    let copied = Command::new("cp").arg(&conf).arg(a.join("no")).status();
+    assert!(copied.unwrap().success());
+    fs::write(a.join("yes"), "").unwrap();
+    assert_eq!(set.story.prefix.lines("seen", 1), ["yes"]);
+}
+
+#[test]
 fn patterns_begin_at_each_path() {
     let set = Set::new();
     // The member's own name is never a pattern.

@@ -19,11 +19,12 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 65,536 lines, 16 MiB.
+    /// 65,536 lines, 32 MiB: 20,000 events at once, each with its actor and the labels of
+    /// its container, are 20 MB.
     fn default() -> Self {
         Self {
             lines: 1 << 16,
-            bytes: 16 << 20,
+            bytes: 32 << 20,
         }
     }
 }
