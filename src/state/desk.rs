@@ -212,13 +212,20 @@ impl Desk {
             at,
         } in &looked
         {
-            let Some(row) = self.watches.get(id).and_then(|watch| watch.row) else {
+            let Some(watch) = self.watches.get(id) else {
+                continue;
+            };
+            let Some(row) = watch.row else {
                 continue;
             };
             let except = except.get(id);
             let held = |path: &[u8]| except.is_some_and(|except| except.contains(path));
             let renames = marks.renames.iter();
-            changes.extend(renames.map(|(from, to)| (row, Change::Renamed(from, to))));
+            changes.extend(renames.map(|(from, to)| match watch.spec.enters(to) {
+                true => (row, Change::Renamed(from, to)),
+                // What it holds is out of sight there.
+                false => (row, Change::Emptied(from)),
+            }));
             let emptied = seen
                 .iter()
                 .filter(|(path, mark, _)| mark.left && !held(path));
