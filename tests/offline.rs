@@ -232,6 +232,29 @@ fn what_was_told_while_it_ran_is_not_told_again() {
     );
 }
 
+/// What a directory holds goes out of sight with it, and is new when it is back.
+#[test]
+fn a_directory_renamed_to_where_nobody_looks_takes_its_past_along() {
+    let prefix = prefix("IN_CREATE,IN_DELETE,IN_MOVE");
+    let at = |name: &str| prefix.watched().join(name);
+    fs::create_dir_all(at("a/b")).unwrap();
+    fs::write(at("a/b/f"), "1").unwrap();
+    fs::write(at("a/g"), "1").unwrap();
+    let daemon = prefix.start_anew();
+    fs::rename(at("a"), at(".a")).unwrap();
+    let told = |name: &str| events(&prefix).iter().any(|told| told.path == name);
+    prefix.wait("the rename", || told(".a"));
+    assert_eq!(daemon.stop(), Some(0));
+    fs::remove_file(at(".a/g")).unwrap();
+    fs::rename(at(".a/b"), at("b")).unwrap();
+    let told = run(&prefix);
+    let paths: Vec<_> = told
+        .iter()
+        .map(|told| told.path.to_str().unwrap())
+        .collect();
+    assert_eq!(paths, ["b", "b/f"], "{told:?}");
+}
+
 #[test]
 fn a_line_keeps_its_past_over_an_edit_of_its_table() {
     let prefix = prefix("IN_CREATE");

@@ -50,7 +50,7 @@ fn inner_full_table() {
     assert_eq!(kit.problems.len(), 1, "{:?}", kit.problems);
     let message = &kit.problems[0].message;
     assert!(kit.problems[0].serious);
-    for part in ["fs.inotify.max_user_watches", "/d: ", "missing"] {
+    for part in ["user.max_inotify_watches (12)", "/d: ", "missing"] {
         assert!(message.contains(part), "{message}");
     }
     kit.write("d/top");

@@ -485,6 +485,13 @@ fn a_tree_moved_in_while_its_path_was_away_is_told_when_it_is_back() {
     );
     kit.mv("a", "away");
     kit.told();
+    kit.tick();
+    kit.rm("away/b/d/made");
+    kit.mkdir("away/b/d/made");
+    kit.mv("away", "a");
+    assert_eq!(kit.told(), ["CREATE,ISDIR a/b/d|made (scan)"]);
+    kit.mv("a", "away");
+    kit.told();
     kit.mv("away", "a");
     assert_eq!(kit.told(), [""; 0]);
     kit.write("a/b/d/old/tree/s/again");

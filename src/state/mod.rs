@@ -17,8 +17,10 @@
 //! path that changed within the same tick of the clock as the look waits for the
 //! next one, since a further change in that tick would not show.
 
+mod desk;
 mod keeper;
 mod marks;
+mod rows;
 mod store;
 
 pub use keeper::{Job, Keeper, Reply};

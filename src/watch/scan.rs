@@ -101,7 +101,10 @@ impl Inotify {
                         found.push((Owner::Node(*dir), name.clone(), gone));
                     }
                     let next = match met {
-                        Ok(Met::New(id, _)) if self.came_meanwhile(root, id) => {
+                        Ok(Met::New(id, _))
+                            if self.came_meanwhile(root, id)
+                                || self.remade(root, fd.as_fd(), how) =>
+                        {
                             let how = arrival(fd.as_fd(), how);
                             let entry = (&*name, libc::S_IFDIR);
                             self.find(root, parent, dir, entry, (how, None), &mut found, out);
@@ -137,6 +140,11 @@ impl Inotify {
     fn came_meanwhile(&self, root: RootId, id: NodeId) -> bool {
         let held = self.returned.get(&root);
         held.is_some_and(|held| held.binary_search(&self.tree.place(id)).is_err())
+    }
+
+    /// True for a directory of such a tree that was made anew by its old name.
+    fn remade(&self, root: RootId, dir: BorrowedFd<'_>, how: How) -> bool {
+        self.returned.contains_key(&root) && how.again() && arrival(dir, how) == How::Made
     }
 
     /// Lists a directory: tells what is in it, and remembers what to enter.

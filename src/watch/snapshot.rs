@@ -190,6 +190,22 @@ impl Spec {
         self.pattern.is_some() || self.closed.wants(relative, true)
     }
 
+    /// True where what is in the directory `relative` may be in a snapshot.
+    pub fn enters(&self, relative: &[u8]) -> bool {
+        if self.pattern.is_some() {
+            return true;
+        }
+        let (mut end, mut level) = (0, 0);
+        relative.split(|&byte| byte == b'/').all(|name| {
+            end += name.len() + usize::from(level > 0);
+            level += 1;
+            self.recursive
+                && (self.dotdirs || !name.starts_with(b"."))
+                && self.depth.is_none_or(|most| level <= most)
+                && self.opens(relative.get(..end).unwrap_or_default())
+        })
+    }
+
     /// `$@` and `$#` for `relative`, as a line is told by the kernel.
     pub fn place(&self, relative: &[u8]) -> (OsString, OsString) {
         if self.is_root(relative) {
