@@ -201,3 +201,13 @@ fn a_file_that_was_away_for_a_moment_is_not_new() {
     ];
     both(&ops);
 }
+
+#[test]
+fn a_file_that_has_its_name_late_is_told_to_patterns() {
+    let p = |s: &str| s.to_owned();
+    let ops = [Op::MkdirAll(p("d/g/b")), Op::Nameless(p("d/g/f"))];
+    for game in [plain(), marked()].into_iter().filter(|game| plays(*game)) {
+        let lines = true;
+        assert_eq!(play(&ops, Game { lines, ..game }), Ok(()), "{game:?}");
+    }
+}

@@ -249,6 +249,7 @@ impl Fanotify {
         record: Record,
         out: &mut Vec<Report>,
     ) {
+        let name: Box<[u8]> = batch.text(record.from.1).into();
         let bits = super::bits_of(record.mask);
         let all = [
             Mask::OPEN,
@@ -260,7 +261,7 @@ impl Fanotify {
             Mask::CLOSE_NOWRITE,
         ];
         for bit in all.into_iter().filter(|&b| bits.intersects(b)) {
-            self.by_link(batch, at, NodeId::NONE, record, bit, out);
+            self.by_link(batch, at, (NodeId::NONE, &name), record, bit, out);
         }
     }
 
@@ -269,7 +270,7 @@ impl Fanotify {
         &mut self,
         batch: &mut Batch,
         at: usize,
-        dir: NodeId,
+        (dir, name): (NodeId, &[u8]),
         record: Record,
         bit: Mask,
         out: &mut Vec<Report>,
@@ -282,7 +283,6 @@ impl Fanotify {
             return;
         };
         let place = self.tree.path(dir);
-        let name: Box<[u8]> = batch.text(record.from.1).into();
         for id in users {
             let Some(last) = self
                 .roots
@@ -291,7 +291,7 @@ impl Fanotify {
             else {
                 continue;
             };
-            if place.as_deref() == Some(&*last.dir) && name == last.name {
+            if place.as_deref() == Some(&*last.dir) && *name == *last.name {
                 continue; // told by its name
             }
             let last = last.name.clone();

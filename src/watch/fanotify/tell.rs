@@ -94,6 +94,7 @@ impl Fanotify {
     ) {
         let key: Box<[u8]> = batch.text(record.from.0).into();
         let name: Box<[u8]> = batch.text(record.from.1).into();
+        let name = self.late_name((&key, &name), bit).unwrap_or(name);
         let isdir = !kind(record).is_empty();
         if isdir && bit == Mask::DELETE {
             self.tell_end(batch, id, &name, record, out);
@@ -104,7 +105,7 @@ impl Fanotify {
         if isdir {
             self.changed(batch, id, &name, record, bit);
         } else if !self.files.is_empty() {
-            self.by_link(batch, at, id, record, bit, out);
+            self.by_link(batch, at, (id, &name), record, bit, out);
         }
     }
 
@@ -140,8 +141,7 @@ impl Fanotify {
             if excl && bit.intersects(content) && self.exists(owner.0, owner.1).is_none() {
                 continue;
             }
-            let late = self.late_name(owner, bit);
-            let name = late.as_deref().unwrap_or(owner.1);
+            let name = owner.1;
             let complete = completes && self.completes((owner.0, name), bit);
             let bits = if complete { bit | Mask::COMPLETE } else { bit };
             let number = batch.number(at);
