@@ -211,3 +211,30 @@ fn a_file_that_has_its_name_late_is_told_to_patterns() {
         assert_eq!(play(&ops, Game { lines, ..game }), Ok(()), "{game:?}");
     }
 }
+
+#[test]
+fn a_tree_that_is_at_a_second_place_is_told_there() {
+    const NAME: &str = "a_tree_that_is_at_a_second_place_is_told_there";
+    if !watch_kit::in_own_mounts(NAME) {
+        return;
+    }
+    let p = |s: &str| s.to_owned();
+    let ops = [
+        Op::Tree(p("d/a")),
+        Op::Tree(p("d/g/c/c")),
+        Op::Bind(p("d/a"), p("d/g")),
+    ];
+    let deck = Deck {
+        mounts: true,
+        ..Deck::default()
+    };
+    for game in [plain(), marked()].into_iter().filter(|game| plays(*game)) {
+        let (lines, deck) = (true, deck);
+        let game = Game {
+            lines,
+            deck,
+            ..game
+        };
+        assert_eq!(play(&ops, game), Ok(()), "{game:?}");
+    }
+}
