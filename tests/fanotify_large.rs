@@ -5,7 +5,7 @@ mod watch_kit;
 use std::fs;
 
 use incron::table::{Mask, Source as Choice};
-use incron::watch::{Request, Source};
+use incron::watch::Source;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use watch_kit::{Kit, kit_or_skip};
 
@@ -95,13 +95,11 @@ fn a_line_that_leaves_the_choice_is_served_by_what_suits_its_tree() {
     // Every reader of the file system would be heard.
     kit.line("many", Mask::OPEN);
     assert_eq!(marks(&kit), 0);
-    let asks: [(&str, fn(&mut Request)); 3] = [
-        ("many", |_| ()),
-        ("hidden", |request| request.dotdirs = true),
-        ("few", |request| request.who = true),
-    ];
-    for (path, change) in asks {
-        let line = kit.line_with(path, Mask::CREATE, change);
+    for path in ["many", "hidden", "few"] {
+        let line = kit.line_with(path, Mask::CREATE, |request| {
+            request.dotdirs = path == "hidden";
+            request.who = path == "few";
+        });
         assert_eq!(marks(&kit), 1, "{path}");
         kit.remove(line);
         assert_eq!(marks(&kit), 0, "{path}");

@@ -2,10 +2,10 @@
 //! millisecond only.
 //!
 //! The kernel tells of each process that begins, executes a program, changes its
-//! user or ends (the proc connector); a thread keeps what /proc says of it at that
+//! user or ends (the proc connector); threads keep what /proc says of it at that
 //! moment. An event brings a number, and the number is looked up here. Started
-//! when the first line wants it, stopped with the last: it costs some 60 us of CPU
-//! for each program that the machine executes.
+//! when the first line wants it, stopped with the last: it costs CPU for each process
+//! that the machine begins (docs/benchmarks.md).
 
 mod build;
 pub mod cache;

@@ -10,7 +10,7 @@ use nix::sys::stat::Mode;
 
 use super::Fanotify;
 use super::group::key_of;
-use super::reach::Hit;
+use super::reach::{Hit, within};
 use super::resolve::dir_flags;
 use super::root::RootId;
 use crate::sys::inotify as sys;
@@ -36,14 +36,14 @@ impl Fanotify {
         root: RootId,
         key: &[u8],
         path: Vec<u8>,
-        how: How,
+        (how, area): (How, Option<&[u8]>),
         touched: &mut HashSet<Box<[u8]>>,
     ) -> Vec<Found> {
         let mut found = Vec::new();
         let mut todo: Vec<(Box<[u8]>, Vec<u8>)> = vec![(key.into(), path)];
         let mut buffer = vec![0; 32 * 1024];
         while let Some((key, path)) = todo.pop() {
-            let Some(hit) = self.reach_of(&path).of(root).cloned() else {
+            let Some(hit) = self.hit_in(&path, root, area) else {
                 continue;
             };
             let open = self.group.open(&self.mounts, &key);
@@ -65,7 +65,7 @@ impl Fanotify {
                         let mut below = path.clone();
                         below.push(b'/');
                         below.extend_from_slice(entry.name);
-                        let enters = self.reach_of(&below).of(root).is_some();
+                        let enters = self.hit_in(&below, root, area).is_some();
                         let sub = || openat(&dir, entry.name, path_flags(), Mode::empty()).ok();
                         let sub = enters
                             .then(sub)
@@ -97,6 +97,15 @@ impl Fanotify {
             }
         }
         found
+    }
+
+    /// What `root` has in a directory, by way of `area`: it may have it at two places.
+    fn hit_in(&self, path: &[u8], root: RootId, area: Option<&[u8]>) -> Option<Hit> {
+        let of = |hit: &&Hit| {
+            let watch = hit.watch.as_bytes();
+            hit.root == root && area.is_none_or(|area| within(watch, area))
+        };
+        self.reach_of(path).hits.iter().find(of).cloned()
     }
 
     /// `$@` and `$#` of a thing in a directory of a root.

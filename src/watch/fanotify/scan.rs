@@ -137,7 +137,9 @@ impl Fanotify {
         };
         let mut touched: HashSet<Box<[u8]>> = self.tree.chain(id).map(|n| n.key.clone()).collect();
         let from = batch.records.len();
-        let found = self.collect(job.root, key, path, job.how, &mut touched);
+        let area = self.area_of(&job);
+        let how = (job.how, area.as_deref());
+        let found = self.collect(job.root, key, path, how, &mut touched);
         self.extend(batch);
         let new = batch.records.get(from..).unwrap_or_default();
         let renames = |mask: u64| mask & RENAME != 0 && mask & ONDIR != 0;
@@ -149,6 +151,17 @@ impl Fanotify {
             return self.ask(job);
         }
         self.tell_all(job.root, job.how, found, batch, out);
+    }
+
+    /// The path, as its root writes it, of a mounted part that is to be scanned.
+    fn area_of(&self, job: &Job) -> Option<Vec<u8>> {
+        let What::Area(dir) = &job.what else {
+            return None;
+        };
+        let root = self.roots.get(job.root)?;
+        let area = root.way.areas.iter().find(|a| a.dir == *dir)?;
+        let route = root.route.strip_suffix(b"/").unwrap_or(&root.route);
+        Some([route, b"/", &*area.below].concat())
     }
 
     fn tell_all(
