@@ -41,7 +41,7 @@ pub enum What {
     Exit {
         pid: i32,
     },
-    /// The answer to [`listen`]: 0, or an errno.
+    /// The answer to `listen`: 0, or an errno.
     Answer(u32),
 }
 
