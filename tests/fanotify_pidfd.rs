@@ -42,7 +42,14 @@ fn descriptors_of_processes_are_closed_each_once() {
     kit.mkdir("m/d");
     kit.mkdir("m/foreign");
     let gate = Gate::new().unwrap();
-    let mut source = Fanotify::new(gate, Options { pidfd: true }).unwrap();
+    let mut source = Fanotify::new(
+        gate,
+        Options {
+            pidfd: true,
+            ..Options::default()
+        },
+    )
+    .unwrap();
     let mut out = Vec::new();
     let mut asked = request(1, kit.path("m/d"), Mask::CREATE | Mask::DELETE);
     asked.who = true;

@@ -71,6 +71,7 @@ fn worker(worker: &Worker, paint: Paint, shown: &mut String) {
         let marked = [
             format!("fanotify: {}", count(fanotify.marks, "mark")),
             format!("{} directories known", fanotify.handles),
+            format!("{} of these left out", fanotify.hushed),
             format!("{} records read", fanotify.records),
             format!("{} of others", fanotify.foreign),
             format!("{} of unknown directories", fanotify.stale),

@@ -193,6 +193,9 @@ pub struct FanotifyFigures {
     pub foreign: u64,
     /// Reads put off because nearly all was foreign.
     pub delays: u64,
+    /// Directories that are left out now, because nobody asks for their many events.
+    #[serde(default)]
+    pub hushed: u64,
     /// Events of directories that were gone before it was known where they were.
     pub stale: u64,
 }

@@ -199,6 +199,7 @@ fn fanotify(figures: Figures) -> FanotifyFigures {
         records: figures.records,
         foreign: figures.foreign,
         delays: figures.delays,
+        hushed: figures.hushed as u64,
         stale: figures.stale,
     }
 }

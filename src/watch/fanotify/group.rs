@@ -52,6 +52,15 @@ pub(super) struct Group {
     ways: HashMap<Box<[u8]>, Vec<u8>>,
 }
 
+/// What happens to a file by its name in a directory, but for renames.
+const OF_FILES: u64 = libc::FAN_CREATE
+    | libc::FAN_DELETE
+    | libc::FAN_MODIFY
+    | libc::FAN_CLOSE
+    | libc::FAN_ATTRIB
+    | libc::FAN_ACCESS
+    | libc::FAN_OPEN;
+
 /// The number and the handle of what is open.
 pub(super) fn key_of(fd: BorrowedFd<'_>) -> io::Result<Box<[u8]>> {
     let mut key = sys::fsid(fd)?.to_vec();
@@ -139,6 +148,44 @@ impl Group {
         if sys::mark(self.fd.as_fd(), flags, mask, fd).is_ok() {
             self.ways.insert(key, path.to_vec());
         }
+    }
+
+    /// Has the changes of files in a directory left out.
+    ///
+    /// # Errors
+    /// `EINVAL` before Linux 6.0; the directory is gone.
+    pub fn ignore(&mut self, mounts: &Mounts, key: &[u8]) -> io::Result<()> {
+        let dir = self.open(mounts, key)?;
+        let flags = libc::FAN_MARK_ADD | libc::FAN_MARK_EVICTABLE;
+        self.mark_ignored(flags, &dir, key)
+    }
+
+    /// Takes [`Self::ignore`] back.
+    ///
+    /// # Errors
+    /// The mark may be there still.
+    pub fn heed(&mut self, mounts: &Mounts, key: &[u8]) -> io::Result<()> {
+        let done = match self.open(mounts, key) {
+            Ok(dir) => self.mark_ignored(libc::FAN_MARK_REMOVE, &dir, key),
+            Err(error) => Err(error),
+        };
+        match done {
+            // The directory is gone, its file system is, or the kernel took the mark back.
+            Err(e) if e.raw_os_error() == Some(libc::ESTALE) => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
+    }
+
+    fn mark_ignored(&self, flags: u32, dir: &OwnedFd, key: &[u8]) -> io::Result<()> {
+        let asked = fs_of(key).and_then(|fs| self.systems.get(&fs));
+        let mask = asked.map_or(0, |system| system.mask) & OF_FILES;
+        if mask == 0 {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let flags = flags | libc::FAN_MARK_IGNORE_SURV;
+        let mask = mask | libc::FAN_EVENT_ON_CHILD;
+        sys::mark(self.fd.as_fd(), flags, mask, dir.as_fd())
     }
 
     /// Gives up the marks of directories whose paths `needed` does not know.

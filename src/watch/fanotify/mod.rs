@@ -13,6 +13,7 @@ mod change;
 mod collect;
 mod gate;
 mod group;
+mod hush;
 mod job;
 mod late;
 mod mounts;
@@ -39,6 +40,7 @@ use std::time::SystemTime;
 
 use batch::Batch;
 use group::Group;
+use hush::Hush;
 use job::Job;
 use mounts::Mounts;
 use root::{Area, At, Line, PICTURE, Root, RootId, Roots};
@@ -61,6 +63,9 @@ pub struct Options {
     /// Each record has a descriptor of its process: it costs four times as much, and
     /// helps only where processes are not followed otherwise.
     pub pidfd: bool,
+    /// Records of a directory that nobody asks for from which on it is left out, whether
+    /// there is noise or not. None: as it pays.
+    pub loud: Option<u32>,
 }
 
 /// Figures for status.
@@ -78,6 +83,8 @@ pub struct Figures {
     pub foreign: u64,
     /// Reads that were put off for the noise of others.
     pub delays: u64,
+    /// Directories that are left out for their noise.
+    pub hushed: usize,
     /// Events of directories that were gone before anybody knew where they were.
     pub stale: u64,
     /// Times the kernel had no memory for a record.
@@ -88,7 +95,9 @@ pub struct Figures {
 
 /// Events from fanotify(7).
 pub struct Fanotify {
+    options: Options,
     group: Group,
+    hush: Hush,
     gate: Gate,
     mounts: Mounts,
     /// They have changed, and are looked at when so many records have been read.
@@ -142,7 +151,9 @@ impl Fanotify {
         let group = Group::new(options.pidfd).map_err(|e| Refusal::group(&e))?;
         gate.open(group.fd()).map_err(|e| Refusal::group(&e))?;
         Ok(Self {
+            options,
             group,
+            hush: Hush::default(),
             gate,
             mounts: Mounts::new(),
             mounts_after: None,
@@ -290,6 +301,7 @@ impl Fanotify {
             roots: self.roots.len(),
             handles: self.tree.len(),
             delays: self.gate.delays(),
+            hushed: self.hush.len(),
             ..self.figures
         }
     }

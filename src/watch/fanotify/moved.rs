@@ -228,6 +228,7 @@ impl Fanotify {
         if open {
             // What was foreign in it is so no longer.
             self.tree.forget_foreign();
+            self.hear_all();
         }
     }
 

@@ -45,6 +45,9 @@ impl Fanotify {
             self.look_at_mounts(out);
             self.batch.clear();
         }
+        if self.gate.deadline().is_some() || self.options.loud.is_some() {
+            self.hush();
+        }
         self.group.close();
         let read = self.figures.records - records;
         let group = self.group.fd();

@@ -290,6 +290,7 @@ impl Fanotify {
         }
         self.tree.touch();
         self.tree.forget_foreign();
+        self.hear_all();
     }
 
     pub(super) fn forget_file(&mut self, id: RootId) {

@@ -43,18 +43,28 @@ pub(super) struct Node {
     reach: Option<(u32, Rc<Reach>)>,
 }
 
+/// A directory that is nothing to any line.
+#[derive(Clone, Copy)]
+struct Foreign {
+    /// In which it was found to be that.
+    generation: u32,
+    /// Records of it.
+    met: u32,
+}
+
 /// All of them.
 pub(super) struct Tree {
     nodes: Vec<Option<Node>>,
     free: Vec<u32>,
-    /// Node, or the generation in which it was found to be foreign.
-    by_key: HashMap<Box<[u8]>, Result<NodeId, u32>>,
+    by_key: HashMap<Box<[u8]>, Result<NodeId, Foreign>>,
     by_place: PlainMap<u64, NodeId>,
     hash: RandomState,
     generation: u32,
     foreign: usize,
     /// The foreign directory that was met last: noise is mostly of one.
     last: Vec<u8>,
+    /// Records of it in a row, which are not yet counted as its own.
+    row: u32,
     /// Changes with everything that may change a node's reach.
     epoch: u32,
     swept: usize,
@@ -71,6 +81,7 @@ impl Tree {
             generation: 0,
             foreign: 0,
             last: Vec::new(),
+            row: 0,
             epoch: 0,
             swept: 4096,
         }
@@ -79,7 +90,7 @@ impl Tree {
     pub fn known(&self, key: &[u8]) -> Known {
         match self.by_key.get(key) {
             Some(Ok(id)) => Known::Node(*id),
-            Some(Err(generation)) if *generation == self.generation => Known::Foreign,
+            Some(Err(foreign)) if foreign.generation == self.generation => Known::Foreign,
             _ => Known::No,
         }
     }
@@ -87,14 +98,41 @@ impl Tree {
     /// The same, of a directory in which something has happened.
     pub fn met(&mut self, key: &[u8]) -> Known {
         if !key.is_empty() && *self.last == *key {
+            self.row = self.row.saturating_add(1);
             return Known::Foreign;
         }
         let known = self.known(key);
         if known == Known::Foreign {
+            self.count_row();
             self.last.clear();
             self.last.extend_from_slice(key);
+            self.row = 1;
         }
         known
+    }
+
+    fn count_row(&mut self) -> u32 {
+        let row = std::mem::take(&mut self.row);
+        match self.by_key.get_mut(&*self.last) {
+            Some(Err(foreign)) if foreign.generation == self.generation => {
+                foreign.met = foreign.met.saturating_add(row);
+                foreign.met
+            }
+            _ => 0,
+        }
+    }
+
+    /// The foreign directory that was met last, where so many records of it were that it
+    /// is loud; they are counted anew then. Of many, the loudest is met last most often.
+    pub fn loud(&mut self, many: u32) -> Option<Box<[u8]>> {
+        if self.count_row() < many {
+            return None;
+        }
+        let key: Box<[u8]> = (*self.last).into();
+        if let Some(Err(foreign)) = self.by_key.get_mut(&key) {
+            foreign.met = 0;
+        }
+        Some(key)
     }
 
     pub fn get(&self, id: NodeId) -> Option<&Node> {
@@ -120,11 +158,11 @@ impl Tree {
         if self.foreign >= MOST_FOREIGN {
             self.forget_foreign();
         }
-        if self
-            .by_key
-            .insert(key.into(), Err(self.generation))
-            .is_none()
-        {
+        let foreign = Foreign {
+            generation: self.generation,
+            met: 0,
+        };
+        if self.by_key.insert(key.into(), Err(foreign)).is_none() {
             self.foreign += 1;
         }
     }
@@ -133,6 +171,7 @@ impl Tree {
     pub fn forget_foreign(&mut self) {
         self.generation = self.generation.wrapping_add(1);
         self.last.clear();
+        self.row = 0;
         self.touch();
         if self.foreign >= MOST_FOREIGN {
             self.by_key.retain(|_, slot| slot.is_ok());
