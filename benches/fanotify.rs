@@ -238,8 +238,13 @@ fn discarded(fs: &Tmpfs, rounds: usize) {
     let (mut rates, mut own) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         let (mut source, _) = sources(&watched, Choice::Fanotify, CHANGES);
-        for i in 0..100_000 {
-            fs::write(foreign.join(format!("{round}-{i}")), b"x").expect("a file");
+        // In many directories, of which none is loud enough to be left out.
+        for i in 0..100 {
+            let dir = foreign.join(format!("{round}-{i}"));
+            fs::create_dir_all(&dir).expect("a directory");
+            for j in 0..1000 {
+                fs::write(dir.join(j.to_string()), b"x").expect("a file");
+            }
         }
         let clock = Clock::new();
         let mut out = Vec::new();

@@ -5,8 +5,8 @@ use super::Fanotify;
 use super::batch::Batch;
 use super::job::Job;
 use super::parse::Record;
-use super::reach::Reach;
-use super::root::{At, Root, RootId};
+use super::reach::{Reach, within};
+use super::root::{At, Root, RootId, Step};
 use super::tree::{Known, NodeId};
 use super::unfold::{kind, target};
 use crate::sys::inotify::Stamp;
@@ -126,6 +126,7 @@ impl Fanotify {
                 continue;
             };
             let (link, last) = (step.link, step.last);
+            let below = [&*step.dir, b"/", &*step.name].concat();
             if kind(record).is_empty() {
                 if self.link_changed(id, link, last, owner, bit) {
                     continue;
@@ -135,6 +136,7 @@ impl Fanotify {
                 }
             } else if bit.intersects(Mask::DELETE | Mask::MOVED_FROM) {
                 self.lose_way(id);
+                self.lose_links(id, &below);
             } else if bit == Mask::MOVED_TO {
                 self.ask(Job::top(id, How::Moved));
             } else if bit == Mask::CREATE && last {
@@ -226,6 +228,19 @@ impl Fanotify {
             root.lose(identity, since);
         }
         self.set_at(id, At::Nothing, None);
+    }
+
+    /// A directory on the way is gone, and with it the links in it that the path went by.
+    fn lose_links(&mut self, id: RootId, dir: &[u8]) {
+        let in_it = |s: &Step| s.link && within(&s.dir, dir);
+        let went = |r: &Root| r.way.steps.iter().any(in_it);
+        if !self.roots.get(id).is_some_and(went) {
+            return;
+        }
+        self.resolve(id);
+        if self.roots.get(id).is_some_and(|r| r.way.identity.is_some()) {
+            self.ask(Job::top(id, How::Moved));
+        }
     }
 
     /// Notes what is at the path of a root now.

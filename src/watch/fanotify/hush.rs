@@ -6,21 +6,26 @@
 //! all the same, so a directory that comes into reach is heard of; then every ignore mark is
 //! taken back before the scan that this leads to, which finds what was ignored in between.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::time::Duration;
 
 use super::Fanotify;
+use crate::time::Moment;
 
 /// Directories that are left out at once. All marks are taken back together, and that
 /// must not take long.
 const MOST: usize = 128;
 /// Records of a directory from which on it is loud.
 const LOUD: u32 = 2048;
+/// What was queued before still comes; what comes later than this shows that the kernel
+/// has dropped the mark for want of memory.
+const QUEUED: Duration = Duration::from_secs(1);
 
 /// What is left out.
 #[derive(Default)]
 pub(super) struct Hush {
-    /// By their handles. The kernel may have dropped a mark for want of memory.
-    hushed: HashSet<Box<[u8]>>,
+    /// By their handles, since when.
+    hushed: HashMap<Box<[u8]>, Moment>,
     /// The kernel or the file system has no such marks.
     refused: bool,
     /// Marks that could not be taken back: there was no descriptor to be had.
@@ -36,7 +41,7 @@ impl Hush {
 impl Fanotify {
     /// Leaves out the directory of which most was read lately, if that is too much. Where a
     /// file is watched it is not done: its other names may be in any directory.
-    pub(super) fn hush(&mut self) {
+    pub(super) fn hush(&mut self, now: Moment) {
         if self.hush.stuck {
             self.hear_all();
         }
@@ -47,9 +52,13 @@ impl Fanotify {
         let Some(key) = self.tree.loud(self.options.loud.unwrap_or(LOUD)) else {
             return;
         };
+        let since = self.hush.hushed.get(&key);
+        if since.is_some_and(|since| now - *since < QUEUED) {
+            return;
+        }
         match self.group.ignore(&self.mounts, &key) {
             Ok(()) => {
-                self.hush.hushed.insert(key);
+                self.hush.hushed.insert(key, now);
             }
             Err(error) => self.hush.refused = error.raw_os_error() == Some(libc::EINVAL),
         }
@@ -58,7 +67,7 @@ impl Fanotify {
     /// Leaves nothing out any more: what was nothing to any line may be something now.
     pub(super) fn hear_all(&mut self) {
         let mut hushed = std::mem::take(&mut self.hush.hushed);
-        hushed.retain(|key| self.group.heed(&self.mounts, key).is_err());
+        hushed.retain(|key, _| self.group.heed(&self.mounts, key).is_err());
         self.hush.stuck = !hushed.is_empty();
         self.hush.hushed = hushed;
     }

@@ -46,7 +46,7 @@ impl Fanotify {
             self.batch.clear();
         }
         if self.gate.deadline().is_some() || self.options.loud.is_some() {
-            self.hush();
+            self.hush(now);
         }
         self.group.close();
         let read = self.figures.records - records;
