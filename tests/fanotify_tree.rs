@@ -274,3 +274,19 @@ fn a_file_named_while_it_is_open_is_closed_under_its_name() {
         assert_eq!(of(pattern), named, "{from}");
     }
 }
+
+#[test]
+fn a_path_does_not_go_on_by_a_link_whose_directory_is_gone() {
+    let Some(mut kit) = kit_or_skip() else { return };
+    kit.mkdir("d/b");
+    std::os::unix::fs::symlink(kit.path("d/target"), kit.path("d/b/link")).unwrap();
+    kit.line("d/b/link", Mask::CREATE);
+    assert_eq!(kit.told(), [""; 0]);
+    kit.mv("d/b", "away");
+    kit.mkdir("d/target");
+    kit.write("d/target/f");
+    assert_eq!(kit.told(), [""; 0], "no path of the line leads there");
+    kit.mkdir("d/b/link");
+    kit.write("d/b/link/g");
+    assert_eq!(kit.told(), ["CREATE d/b/link|g"]);
+}
