@@ -5,33 +5,14 @@ mod watch_kit;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
 
 use incron::event::LineId;
 use incron::table::Mask;
 use incron::time::Clock;
 use incron::watch::Report;
 use incron::watch::fanotify::{Fanotify, Gate, Options};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use proptest::prelude::*;
-use watch_kit::{Kit, kit_or_skip, request};
-
-/// A file system of its own, where nobody else makes noise.
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    fn new(path: PathBuf) -> Self {
-        let none = None::<&str>;
-        mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), none).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
-    }
-}
+use watch_kit::{Kit, Tmpfs, kit_or_skip, request};
 
 /// A source that leaves out early; line 1 is on `d`.
 struct Loud {

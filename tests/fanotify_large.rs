@@ -6,24 +6,7 @@ use std::fs;
 
 use incron::table::{Mask, Source as Choice};
 use incron::watch::Source;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use watch_kit::{Kit, kit_or_skip};
-
-struct Tmpfs(std::path::PathBuf);
-
-impl Tmpfs {
-    fn new(path: std::path::PathBuf) -> Self {
-        let none = None::<&str>;
-        mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), none).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
-    }
-}
+use watch_kit::{Kit, Tmpfs, kit_or_skip};
 
 /// No directory is looked at before something happens in it: the first event is told
 /// with nothing known but the way to it.

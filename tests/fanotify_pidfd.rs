@@ -10,24 +10,7 @@ use incron::table::Mask;
 use incron::time::Clock;
 use incron::watch::Report;
 use incron::watch::fanotify::{Fanotify, Gate, Options};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use watch_kit::{kit_or_skip, request};
-
-struct Tmpfs(std::path::PathBuf);
-
-impl Tmpfs {
-    fn new(path: std::path::PathBuf) -> Self {
-        let none = None::<&str>;
-        mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), none).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
-    }
-}
+use watch_kit::{Tmpfs, kit_or_skip, request};
 
 fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()

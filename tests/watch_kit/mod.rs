@@ -19,6 +19,7 @@ use incron::event::{Event, LineId, Origin};
 use incron::table::{Mask, PathSpec, Source as Choice};
 use incron::time::Clock;
 use incron::watch::{Problem, Report, Request, Source, Sources};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 pub struct Kit {
@@ -41,6 +42,23 @@ pub fn kit_or_skip() -> Option<Kit> {
             eprintln!("skipped: {why}");
             None
         }
+    }
+}
+
+/// A file system of a test's own, where nobody else makes noise.
+pub struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    pub fn new(path: PathBuf) -> Self {
+        let none = None::<&str>;
+        mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), none).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
     }
 }
 
