@@ -192,6 +192,34 @@ fn unlink_four_at_a_time() {
     all_are_named(&program(dir.path(), "unlink.c"), 4);
 }
 
+#[test]
+fn who_brought_what_a_scan_finds() {
+    if !is_root() {
+        return;
+    }
+    let mut daemon = Foreground::start("@W IN_MOVED_TO,who=true true\n");
+    let (within, beside) = (daemon.watched(), daemon.dir.path().to_owned());
+    let mut found = 0;
+    for n in 0..300 {
+        let (tree, last) = (within.join(format!("tree{n}")), format!("last{n}"));
+        std::fs::create_dir_all(beside.join("tree/sub")).unwrap();
+        touch(&beside.join("file"));
+        touch(&beside.join(&last));
+        std::fs::rename(beside.join("tree"), &tree).unwrap();
+        // Before, while or after the tree is scanned.
+        let begin = Instant::now();
+        while begin.elapsed().as_micros() < n {}
+        std::fs::rename(beside.join("file"), tree.join("sub/file")).unwrap();
+        std::fs::rename(beside.join(&last), within.join(&last)).unwrap();
+        let events = daemon.events_until(&last);
+        let event = events.iter().find(|event| event["name"] == "file").unwrap();
+        assert_eq!(event["actor"]["pid"], std::process::id(), "{event}");
+        assert_eq!(event["actor"]["confidence"], "exact", "{event}");
+        found += usize::from(event["origin"] == "scan");
+    }
+    eprintln!("{found} of 300 were found by a scan");
+}
+
 /// As somebody else.
 fn as_user(uid: u32, words: &[&str]) {
     let mut command = Command::new(words[0]);

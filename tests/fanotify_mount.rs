@@ -107,6 +107,30 @@ fn a_directory_that_is_mounted_on_itself_is_as_any_other() {
 }
 
 #[test]
+fn looking_at_what_is_in_a_mount_does_not_keep_it() {
+    let Some(mut kit) = kit_or_skip() else { return };
+    let dirs: Vec<String> = (0..200).map(|n| n.to_string()).collect();
+    for dir in &dirs {
+        kit.mkdir(&format!("s/{dir}"));
+    }
+    kit.mkdir("d");
+    kit.line("d", Mask::CREATE);
+    let place = kit.path("s");
+    let operator = std::thread::spawn(move || {
+        for dir in &dirs {
+            let itself = Mounted::bind(place.clone(), place.clone());
+            // The source has never seen this directory, and looks at what it is in.
+            std::fs::write(place.join(dir).join("f"), "").unwrap();
+            itself.end();
+        }
+    });
+    while !operator.is_finished() {
+        assert_eq!(told(&mut kit), [""; 0]);
+    }
+    operator.join().unwrap();
+}
+
+#[test]
 fn a_file_system_at_two_places_is_told_at_each() {
     let Some(mut kit) = kit_or_skip() else { return };
     kit.mkdir("one");

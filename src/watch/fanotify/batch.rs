@@ -33,6 +33,10 @@ pub(super) struct Batch {
     /// By the handle of a thing: the last record of it or of what is in it.
     lasts: HashMap<Box<[u8]>, usize>,
     counted: usize,
+    /// By directory and name: the last record by which something came there.
+    arrivals: HashMap<Place, usize>,
+    /// How far `arrivals` has been filled.
+    arrived: usize,
     /// Bytes that were no records.
     pub bad: u64,
 }
@@ -82,6 +86,8 @@ impl Batch {
         self.lasts.clear();
         self.indexed = 0;
         self.counted = 0;
+        self.arrivals.clear();
+        self.arrived = 0;
     }
 
     fn index(&mut self) {
@@ -131,5 +137,22 @@ impl Batch {
         }
         self.counted = self.records.len();
         self.lasts.get(key).copied().filter(|&last| last > at)
+    }
+
+    /// The last record of all by which something came to a name in a directory, told
+    /// or not.
+    pub fn arrival(&mut self, directory: &[u8], name: &[u8]) -> Option<Record> {
+        for at in self.arrived..self.records.len() {
+            let Some(r) = self.records.get(at) else { break };
+            let (directory, name) = match r.mask {
+                mask if mask & RENAME != 0 => r.to,
+                mask if mask & CREATE != 0 => r.from,
+                _ => continue,
+            };
+            let place = (self.text(directory).into(), self.text(name).into());
+            self.arrivals.insert(place, at);
+        }
+        self.arrived = self.records.len();
+        self.get(*self.arrivals.get(&(directory.into(), name.into()))?)
     }
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
-use nix::fcntl::{OFlag, open, openat, readlink};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlink};
 use nix::sys::stat::Mode;
 
 use super::mounts::{Mount, Mounts};
@@ -309,14 +309,15 @@ impl Group {
             return Ok(Spot::Hidden);
         };
         let name = path.get(slash + 1..);
-        let up = match openat(&fd, "..", path_flags() | OFlag::O_DIRECTORY, Mode::empty()) {
-            Ok(up) => up,
+        // An open mount cannot be unmounted: one that `..` leads into is not entered.
+        let up = OpenHow::new()
+            .flags(path_flags() | OFlag::O_DIRECTORY)
+            .resolve(ResolveFlag::RESOLVE_NO_XDEV);
+        let parent = match openat2(&fd, "..", up) {
+            Ok(up) => key_of(up.as_fd())?,
+            Err(nix::Error::EXDEV) => self.parent_beneath(key)?,
             Err(nix::Error::ENOENT) => return Ok(Spot::Hidden),
             Err(e) => return Err(e.into()),
-        };
-        let parent = match sys::mount_id(up.as_fd())? == sys::mount_id(fd.as_fd())? {
-            true => key_of(up.as_fd())?,
-            false => self.parent_beneath(key)?,
         };
         Ok(Spot::In(parent, name.unwrap_or_default().into()))
     }

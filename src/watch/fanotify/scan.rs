@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use nix::fcntl::open;
@@ -20,7 +21,7 @@ use super::job::{Job, What};
 use super::root::{At, Line, RootId};
 use super::tell::News;
 use super::tree::Known;
-use crate::event::Origin;
+use crate::event::{Actor, Origin};
 use crate::sys::inotify as sys;
 use crate::table::Mask;
 use crate::watch::Report;
@@ -174,7 +175,8 @@ impl Fanotify {
     ) {
         self.extend(batch);
         for found in &found {
-            self.tell_found(root, found, how, out);
+            let actor = self.bringer(root, found, batch);
+            self.tell_found(root, found, (how, actor), out);
         }
         for found in found {
             let owner = (&*found.owner.0, &*found.owner.1);
@@ -182,8 +184,22 @@ impl Fanotify {
         }
     }
 
+    /// Who brought a thing that was found to its place, where a record at hand says so.
+    fn bringer(&self, root: RootId, found: &Found, batch: &mut Batch) -> Option<Rc<Actor>> {
+        let asked = self.roots.get(root)?.lines.iter().any(|line| line.who);
+        let (directory, name) = &found.owner;
+        let record = asked.then(|| batch.arrival(directory, name)).flatten()?;
+        self.actor(root, record)
+    }
+
     /// Tells the lines of `root` of a thing that was found, but for what they know.
-    fn tell_found(&mut self, root: RootId, found: &Found, how: How, out: &mut Vec<Report>) {
+    fn tell_found(
+        &mut self,
+        root: RootId,
+        found: &Found,
+        (how, actor): (How, Option<Rc<Actor>>),
+        out: &mut Vec<Report>,
+    ) {
         let Some(r) = self.roots.get(root) else {
             return;
         };
@@ -221,7 +237,7 @@ impl Fanotify {
                     Origin::Scan
                 },
                 old_path: None,
-                actor: None,
+                actor: actor.clone(),
                 known: None,
             };
             let choose = |line: &Line| {
