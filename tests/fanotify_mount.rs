@@ -174,6 +174,64 @@ fn a_file_system_is_unmounted_under_its_mark_and_mounted_again() {
 }
 
 #[test]
+fn one_that_is_mounted_before_the_end_of_the_last_is_seen_is_another() {
+    let Some(mut kit) = kit_or_skip() else { return };
+    kit.mkdir("m");
+    let mut fs = Mounted::tmpfs(kit.path("m"));
+    kit.line("m", Mask::CREATE | Mask::UNMOUNT);
+    for n in 0..20 {
+        kit.mkdir("m/d");
+        kit.write("m/d/f");
+        assert_eq!(kit.told(), ["CREATE,ISDIR m|d", "CREATE m/d|f"], "{n}");
+        // As a rule it has the numbers of the last: of the mount and of the device.
+        fs.end();
+        fs = Mounted::tmpfs(kit.path("m"));
+        assert_eq!(told(&mut kit), ["UNMOUNT,ISDIR m|"], "{n}");
+    }
+    fs.end();
+    told(&mut kit);
+}
+
+#[test]
+fn a_disk_that_is_mounted_again_at_once_is_heard() {
+    let Some(mut kit) = kit_or_skip() else { return };
+    kit.mkdir("m");
+    let (image, top) = (kit.path("image"), kit.path("m"));
+    std::fs::File::create(&image)
+        .unwrap()
+        .set_len(8 << 20)
+        .unwrap();
+    let run = |program: &str, args: &[&std::ffi::OsStr]| {
+        let done = std::process::Command::new(program).args(args).output();
+        done.is_ok_and(|done| done.status.success())
+    };
+    let mount = || {
+        let options = ["-o", "loop"].map(std::ffi::OsStr::new);
+        let words = [&options[..], &[image.as_os_str(), top.as_os_str()]].concat();
+        run("mount", &words).then(|| Mounted(top.clone()))
+    };
+    let quietly = std::ffi::OsStr::new("-q");
+    if !run("mkfs.ext4", &[quietly, image.as_os_str()]) {
+        return eprintln!("skipped: no mkfs.ext4");
+    }
+    let Some(mut disk) = mount() else {
+        return eprintln!("skipped: no loop devices");
+    };
+    kit.mkdir("m/d");
+    kit.line("m/d", Mask::CREATE | Mask::UNMOUNT);
+    for name in ["a", "b", "c"] {
+        kit.write(&format!("m/d/{name}"));
+        assert_eq!(kit.told(), [format!("CREATE m/d|{name}")]);
+        // The number of the file system is in its blocks: it is the same again.
+        disk.end();
+        disk = mount().unwrap();
+        assert_eq!(told(&mut kit), ["UNMOUNT,ISDIR m/d|"]);
+    }
+    disk.end();
+    told(&mut kit);
+}
+
+#[test]
 fn a_mount_below_the_path_is_a_part_of_its_tree() {
     let Some(mut kit) = kit_or_skip() else { return };
     kit.mkdir("d/m/hidden");

@@ -72,6 +72,27 @@ fn a_mount_over_the_path_is_followed_and_so_is_its_end() {
 }
 
 #[test]
+fn one_that_is_mounted_before_the_end_of_the_last_is_seen_is_another() {
+    let mut kit = Kit::new();
+    kit.mkdir("d");
+    let Some(mut fs) = Tmpfs::over(kit.path("d")) else {
+        return;
+    };
+    kit.line("d", Mask::CREATE | Mask::UNMOUNT);
+    for n in 0..20 {
+        kit.mkdir("d/s");
+        kit.write("d/s/f");
+        let mut events = kit.told();
+        events.retain(|event| !event.starts_with("CREATE d/s|f"));
+        assert_eq!(events, ["CREATE,ISDIR d|s"], "{n}");
+        // As a rule it has the numbers of the last: of the mount and of the device.
+        drop(fs);
+        fs = Tmpfs::over(kit.path("d")).unwrap();
+        assert_eq!(told(&mut kit), ["UNMOUNT,ISDIR d|"], "{n}");
+    }
+}
+
+#[test]
 fn what_the_end_of_a_mount_uncovers_is_not_new() {
     for mask in [
         Mask::CREATE | Mask::DELETE,

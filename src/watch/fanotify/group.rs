@@ -20,10 +20,10 @@ use crate::watch::scan::path_flags;
 pub(super) type FsId = [u8; 8];
 
 /// A file system with a mark, or a directory of which has one.
-struct System {
-    device: Box<[u8]>,
+pub(super) struct System {
+    pub device: Box<[u8]>,
     /// What the kernel was asked for on all of it; 0: nothing.
-    mask: u64,
+    pub mask: u64,
     /// A mount of it, and the handle of that mount's root.
     door: Option<Door>,
     open: Option<OwnedFd>,
@@ -45,11 +45,11 @@ pub(super) enum Spot {
 }
 
 pub(super) struct Group {
-    fd: OwnedFd,
-    systems: HashMap<FsId, System>,
+    pub(super) fd: OwnedFd,
+    pub(super) systems: HashMap<FsId, System>,
     /// Directories with a mark of their own: on the way to a path, on a file system
     /// that has none.
-    ways: HashMap<Box<[u8]>, Vec<u8>>,
+    pub(super) ways: HashMap<Box<[u8]>, Vec<u8>>,
 }
 
 /// What happens to a file by its name in a directory, but for renames.
@@ -117,12 +117,18 @@ impl Group {
     }
 
     fn system(&mut self, fs: FsId, mount: &Mount) -> &System {
-        self.systems.entry(fs).or_insert_with(|| System {
+        let new = || System {
             device: mount.device.clone(),
             mask: 0,
             door: None,
             open: None,
-        })
+        };
+        let system = self.systems.entry(fs).or_insert_with(new);
+        if system.mask == 0 && system.device != mount.device {
+            // Mounted again, from another device.
+            *system = new();
+        }
+        system
     }
 
     pub fn is_marked(&self, fs: FsId) -> bool {

@@ -11,6 +11,7 @@ mod about;
 mod batch;
 mod change;
 mod collect;
+mod ended;
 mod gate;
 mod group;
 mod hush;

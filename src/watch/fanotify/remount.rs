@@ -1,6 +1,7 @@
 //! What a change of the table of mounts, or of what a path leads to, means for roots.
 
 use super::Fanotify;
+use super::group::FsId;
 use super::job::Job;
 use super::mounts;
 use super::reach;
@@ -34,8 +35,10 @@ impl Fanotify {
     pub(super) fn look_at_mounts(&mut self, out: &mut Vec<Report>) {
         self.carried = false;
         let changed = self.mounts.read();
-        for fs in self.group.forget_doors(&self.mounts) {
-            self.tree.forget(Some(&fs));
+        let ended = self.group.ended();
+        let moved = self.group.forget_doors(&self.mounts);
+        for fs in ended.iter().chain(&moved) {
+            self.tree.forget(Some(fs));
         }
         for id in self.roots.ids() {
             let Some(root) = self.roots.get(id) else {
@@ -46,15 +49,21 @@ impl Fanotify {
                     || reach::within(&m.point, &root.way.real)
                     || root.way.lack.is_some()
             };
-            if changed.iter().any(touches) {
-                self.mounts_touch(id, &changed, out);
+            if changed.iter().any(touches) || root.way.is_on(&ended) {
+                self.mounts_touch(id, &changed, &ended, out);
             }
         }
         self.give_up();
     }
 
     /// Something was mounted or unmounted on the way to a root, or below it.
-    fn mounts_touch(&mut self, id: RootId, changed: &[mounts::Mount], out: &mut Vec<Report>) {
+    fn mounts_touch(
+        &mut self,
+        id: RootId,
+        changed: &[mounts::Mount],
+        ended: &[FsId],
+        out: &mut Vec<Report>,
+    ) {
         let Some(root) = self.roots.get(id) else {
             return;
         };
@@ -64,8 +73,13 @@ impl Fanotify {
             root.way.identity.clone(),
         );
         let gone = changed.iter().find(|m| m.id == before.1);
-        let ended = gone.is_some_and(|m| !self.mounts.table.iter().any(|o| o.device == m.device));
-        if ended && self.roots.get(id).is_some_and(|r| r.way.at == At::Dir) {
+        let unmounted =
+            gone.is_some_and(|m| !self.mounts.table.iter().any(|o| o.device == m.device));
+        let ended = before
+            .2
+            .as_deref()
+            .is_some_and(|key| ended.iter().any(|fs| key.starts_with(fs)));
+        if (ended || unmounted) && self.roots.get(id).is_some_and(|r| r.way.at == At::Dir) {
             self.tell_unmount(id, out);
         }
         self.lose_if_other(id);

@@ -71,6 +71,15 @@ pub(super) struct Way {
     pub lack: Option<String>,
 }
 
+impl Way {
+    /// It leads through one of these file systems, or into it.
+    pub fn is_on(&self, systems: &[FsId]) -> bool {
+        let steps = self.steps.iter().map(|step| &step.dir);
+        let mut all = self.areas.iter().map(|area| &area.dir).chain(steps);
+        all.any(|dir| systems.iter().any(|fs| dir.starts_with(fs)))
+    }
+}
+
 /// One watched path and its lines.
 pub(super) struct Root {
     pub key: Key,
