@@ -10,7 +10,7 @@ import json, os, subprocess, tempfile, threading, time
 from contextlib import contextmanager
 
 from kit import *
-from containers_log import Syslog, TAG, watches
+from containers_log import Syslog, TAG, cost_of_a_loop
 
 CONTAINERS = os.path.join(TARGET, "incron-containers")
 IMAGE = "localhost/bench:1"
@@ -215,20 +215,13 @@ done
 
 def of_the_loop(work, podman, one, count):
     log, upper = Syslog(work), podman.upper(one)
-    child = subprocess.Popen(["sh", "-c", LOOP, "sh", upper, log.path, TAG, os.path.basename(os.path.dirname(upper))])
-    try:
-        until("its watch", lambda: any(map(watches, children(child.pid))))
+
+    def change():
         time.sleep(0.3)
         changes(podman, one, count)
-        until("all messages", lambda: log.count >= count, 120)
-    finally:
-        for pid in children(child.pid):
-            if open(f"/proc/{pid}/comm").read() == "inotifywait\n":
-                os.kill(pid, 15)
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = status
-        os.unlink(log.path)
-    return (used.ru_utime + used.ru_stime) * 1e6 / count
+
+    layer = os.path.basename(os.path.dirname(upper))
+    return cost_of_a_loop(log, [LOOP, "sh", upper, log.path, TAG, layer], count, change)
 
 
 def podsec(work, rounds):

@@ -10,7 +10,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{Daemon, INCROND, PEER, Prefix, is_root};
+use common::{Daemon, INCROND, PEER, Prefix, is_root, touch};
 
 /// Runs a test on each daemon there is: `table` in the system directory (`@H`
 /// is a hook that writes its arguments to `out/hook`), then `act`, then `hook`
@@ -65,10 +65,6 @@ fn programs() -> Vec<&'static str> {
 }
 
 fn nothing(_: &Path) {}
-
-fn touch(path: impl AsRef<Path>) {
-    fs::write(path, "").unwrap();
-}
 
 #[test]
 fn all_four_wildcards() {

@@ -7,17 +7,11 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use common::{Daemon, Prefix, is_root};
-use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
-
-fn touch(path: impl AsRef<Path>) {
-    fs::write(path, "").unwrap();
-}
+use common::gate::{gate, open};
+use common::{Daemon, Prefix, is_root, touch};
 
 /// A prefix with this table, served.
 fn serve(table: &str) -> (Prefix, PathBuf) {
@@ -25,22 +19,6 @@ fn serve(table: &str) -> (Prefix, PathBuf) {
     prefix.table("t", table);
     let watched = prefix.watched();
     (prefix, watched)
-}
-
-/// A FIFO that commands read one line from before they go on.
-fn gate(prefix: &Prefix) -> fs::File {
-    let path = prefix.path("out/gate");
-    mkfifo(&path, Mode::from_bits_truncate(0o666)).unwrap();
-    fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .unwrap()
-}
-
-/// Lets one command through.
-fn open(gate: &mut fs::File) {
-    gate.write_all(b"go\n").unwrap();
 }
 
 fn sorted(mut lines: Vec<String>) -> Vec<String> {

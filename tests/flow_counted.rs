@@ -5,31 +5,12 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 
 use common::figures::{line, wait_figures, worker};
-use common::{Prefix, is_root};
-use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
-
-fn touch(path: impl AsRef<Path>) {
-    fs::write(path, "").unwrap();
-}
-
-/// A FIFO that commands read one line from before they go on.
-fn gate(prefix: &Prefix) -> fs::File {
-    let path = prefix.path("out/gate");
-    mkfifo(&path, Mode::from_bits_truncate(0o666)).unwrap();
-    let mut options = fs::OpenOptions::new();
-    options.read(true).write(true).open(path).unwrap()
-}
-
-fn open(gate: &mut fs::File) {
-    gate.write_all(b"go\n").unwrap();
-}
+use common::gate::{gate, open};
+use common::{Prefix, is_root, touch};
 
 #[test]
 fn what_waited_for_jobs() {

@@ -6,20 +6,16 @@ mod common;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{lchown, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use common::figures::line;
-use common::{Prefix, alive, is_root};
+use common::{Prefix, alive, is_root, touch};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 
 /// More than a worker ever needs here; what a command writes must not add to it.
 const MEMORY: u64 = 64 << 10;
-
-fn touch(path: impl AsRef<Path>) {
-    fs::write(path, "").unwrap();
-}
 
 /// Serves `table`, and beside it a line that any test may ask for a sign of life.
 fn serve(table: &str) -> Prefix {

@@ -8,11 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use common::figures::{run, stdout, wait_figures};
-use common::{INCRONTAB, Prefix, children, is_root};
-
-fn touch(path: impl AsRef<Path>) {
-    fs::write(path, "").unwrap();
-}
+use common::{INCRONTAB, Prefix, children, is_root, touch};
 
 /// The guard's two lines of log: when it begins, with the line and the rate, and when
 /// it is over; what was held back ran nevertheless.

@@ -4,29 +4,10 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
-use std::path::Path;
-
-use common::{Prefix, alive, children};
-use nix::sys::stat::Mode;
-use nix::unistd::{Pid, mkfifo};
+use common::gate::{gate, open};
+use common::{Prefix, alive, children, touch};
+use nix::unistd::Pid;
 use serde_json::Value;
-
-fn touch(path: impl AsRef<Path>) {
-    fs::write(path, "").unwrap();
-}
-
-/// A FIFO that commands read one line from before they go on.
-fn gate(prefix: &Prefix) -> fs::File {
-    let path = prefix.path("out/gate");
-    mkfifo(&path, Mode::from_bits_truncate(0o666)).unwrap();
-    let mut options = fs::OpenOptions::new();
-    options.read(true).write(true).open(path).unwrap()
-}
-
-fn open(gate: &mut fs::File) {
-    gate.write_all(b"go\n").unwrap();
-}
 
 fn events(lines: &[String]) -> Vec<Value> {
     let whole = |line: &String| serde_json::from_str(line).expect("a whole event");

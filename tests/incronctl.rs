@@ -7,27 +7,13 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 
 use common::figures::{INCRONCTL, incronctl, json, line, run, stdout, wait_figures};
-use common::{INCRONTAB, Prefix, is_root};
+use common::gate::gate;
+use common::{INCRONTAB, Prefix, is_root, touch};
 use incron::control::{Answer, Client, Request};
-use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
 use serde_json::Value;
-
-fn touch(path: impl AsRef<Path>) {
-    fs::write(path, "").unwrap();
-}
-
-/// A FIFO that commands read one line from before they go on.
-fn gate(prefix: &Prefix) -> fs::File {
-    let path = prefix.path("out/gate");
-    mkfifo(&path, Mode::from_bits_truncate(0o666)).unwrap();
-    let mut options = fs::OpenOptions::new();
-    options.read(true).write(true).open(path).unwrap()
-}
 
 #[test]
 fn what_settle_merged() {

@@ -7,15 +7,10 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::Command;
 
-use common::{Prefix, alive, children};
+use common::{Prefix, alive, children, touch};
 use nix::sys::signal::{Signal, kill};
-
-fn touch(path: impl AsRef<Path>) {
-    fs::write(path, "").unwrap();
-}
 
 /// Runs a shell command, which must succeed.
 fn sh(text: &str) {

@@ -7,6 +7,7 @@
 #![allow(dead_code)] // each test file uses a part of it
 
 pub mod figures;
+pub mod gate;
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -30,6 +31,11 @@ pub const INCROND: &str = env!("CARGO_BIN_EXE_incrond");
 pub const INCRONTAB: &str = env!("CARGO_BIN_EXE_incrontab");
 /// Debian's daemon, where it is installed.
 pub const PEER: &str = "/usr/sbin/incrond";
+
+/// An empty file, or one that is emptied.
+pub fn touch(path: impl AsRef<Path>) {
+    fs::write(path, "").unwrap();
+}
 
 /// A directory tree with its own incron.conf.
 pub struct Prefix {
