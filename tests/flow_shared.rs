@@ -3,11 +3,11 @@
 
 mod common;
 
-use std::fs;
 use common::gate::{gate, open};
 use common::{Prefix, alive, children, touch};
 use nix::unistd::Pid;
 use serde_json::Value;
+use std::fs;
 
 fn events(lines: &[String]) -> Vec<Value> {
     let whole = |line: &String| serde_json::from_str(line).expect("a whole event");
@@ -49,6 +49,27 @@ fn a_flood_of_one_line_leaves_the_others_their_turn() {
     // So that the daemon can stop.
     prefix.table("t", "");
     (0..100).for_each(|_| open(&mut gate));
+}
+
+/// A stream is a process that runs already: what goes to it waits for no job of another.
+#[test]
+fn a_stream_is_fed_while_all_jobs_are_taken() {
+    let prefix = Prefix::with("max_jobs = 1");
+    for name in ["a", "b"] {
+        fs::create_dir(prefix.watched().join(name)).unwrap();
+    }
+    prefix.table(
+        "t",
+        "@W/a IN_CREATE echo begun >> @O/begun; read x < @O/gate\n\
+         @W/b IN_CREATE,settle=10ms,run=stream cat >> @O/seen\n",
+    );
+    let mut gate = gate(&prefix);
+    let _daemon = prefix.start();
+    touch(prefix.watched().join("a/1"));
+    prefix.lines("begun", 1);
+    touch(prefix.watched().join("b/1"));
+    assert_eq!(events(&prefix.lines("seen", 1))[0]["name"], "1");
+    open(&mut gate);
 }
 
 /// `busy=parallel`, which is the default: each event runs at once, whatever runs.

@@ -375,6 +375,39 @@ fn jobs_bounds_the_line_and_max_jobs_all_lines() {
 }
 
 #[test]
+fn what_goes_to_a_stream_takes_no_job_and_waits_for_none() {
+    let mut b = Bench::with_jobs(1, Options::default());
+    let stream = Options {
+        stream: true,
+        settle: ms(100),
+        ..Options::default()
+    };
+    b.scheduler.set_line(LineId(2), &stream);
+    b.change("a").change("b").expect(&["run a"]);
+    for name in ["x", "y"] {
+        b.scheduler
+            .event(LineId(2), Rc::new(event(name, Mask::MODIFY)), b.now);
+    }
+    b.at(100).expect(&["run x", "run y"]);
+    // Their end gives room to nobody; that of `a` does.
+    b.runs.rotate_left(1);
+    b.end(true).end(true).expect(&[]);
+    b.end(true).expect(&["run b"]);
+    // As another line it has a turn like any.
+    b.scheduler
+        .event(LineId(2), Rc::new(event("z", Mask::MODIFY)), b.now);
+    b.scheduler.set_line(
+        LineId(2),
+        &Options {
+            stream: false,
+            ..stream
+        },
+    );
+    b.at(300).expect(&[]);
+    b.end(true).expect(&["run z"]);
+}
+
+#[test]
 fn lines_take_turns() {
     let mut b = Bench::with_jobs(1, Options::default());
     b.scheduler.set_line(LineId(2), &Options::default());

@@ -1,7 +1,7 @@
 //! The promises of the simulation over short lists of calls, in any order, so that a
 //! broken one shrinks to the few calls that break it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
@@ -63,18 +63,22 @@ fn options() -> impl Strategy<Value = Options> {
         max_wait,
         any::<bool>(),
         0u32..2,
+        prop_oneof![3 => Just(false), 1 => Just(true)],
     )
         .prop_map(
-            move |(settle, batch, busy, jobs, (runs, per), max_wait, no_loop, retry)| Options {
-                settle: ms(settle),
-                batch,
-                busy,
-                jobs,
-                limit: Limit { runs, per: ms(per) },
-                max_wait,
-                no_loop,
-                retry,
-                ..Options::default()
+            move |(settle, batch, busy, jobs, (runs, per), max_wait, no_loop, retry, stream)| {
+                Options {
+                    settle: ms(settle),
+                    batch,
+                    busy,
+                    jobs,
+                    limit: Limit { runs, per: ms(per) },
+                    max_wait,
+                    no_loop,
+                    retry,
+                    stream,
+                    ..Options::default()
+                }
             },
         )
 }
@@ -97,6 +101,9 @@ struct Seen {
     max_jobs: usize,
     now: Moment,
     runs: Vec<RunId>,
+    /// Lines that feed a process of their own, and the runs that are such.
+    feeding: BTreeSet<u32>,
+    fed_runs: BTreeSet<RunId>,
     refuse: bool,
     fed: u64,
     /// By line and path: the last event fed, the last started.
@@ -116,12 +123,20 @@ impl Seen {
                 }
             }
             Call::Refuse => self.refuse = true,
-            Call::Set { line, options } => self.scheduler.set_line(LineId(*line), options),
+            Call::Set { line, options } => self.set(*line, options),
         }
         let c = self.scheduler.totals();
         let out = c.ran + c.merged + c.skipped + c.looped + c.removed + c.saved + c.waiting;
         assert_eq!(c.events, out, "{c:?}");
         assert_eq!(c.events, self.fed);
+    }
+
+    fn set(&mut self, line: u32, options: &Options) {
+        self.scheduler.set_line(LineId(line), options);
+        match options.stream {
+            true => self.feeding.insert(line),
+            false => self.feeding.remove(&line),
+        };
     }
 
     fn feed(&mut self, line: u32, path: u8) {
@@ -165,7 +180,11 @@ impl Seen {
                 continue;
             }
             self.runs.push(run);
-            assert!(self.runs.len() <= self.max_jobs);
+            if self.feeding.contains(&line.0) {
+                self.fed_runs.insert(run);
+            }
+            let counted = self.runs.iter().filter(|run| !self.fed_runs.contains(run));
+            assert!(counted.count() <= self.max_jobs);
             for event in events.iter().filter(|_| attempt == 0) {
                 let name = event.name.to_string_lossy().into_owned();
                 let number = event
@@ -213,19 +232,20 @@ proptest! {
         options in proptest::collection::vec(options(), LINES as usize),
         calls in proptest::collection::vec(call(), 0..60),
     ) {
-        let mut scheduler = Scheduler::new(max_jobs);
-        for (line, options) in (0..).zip(&options) {
-            scheduler.set_line(LineId(line), options);
-        }
         let mut seen = Seen {
-            scheduler,
+            scheduler: Scheduler::new(max_jobs),
             max_jobs,
             now: Moment(0),
             runs: Vec::new(),
+            feeding: BTreeSet::new(),
+            fed_runs: BTreeSet::new(),
             refuse: false,
             fed: 0,
             paths: BTreeMap::new(),
         };
+        for (line, options) in (0..).zip(&options) {
+            seen.set(line, options);
+        }
         calls.iter().for_each(|call| seen.call(call));
         seen.rest();
     }

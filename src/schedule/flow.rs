@@ -21,6 +21,8 @@ pub(super) struct Flow {
     pub(super) jobs: u32,
     pub(super) no_loop: bool,
     pub(super) retry: u32,
+    /// What is due goes to a process that runs already: it takes no room from others.
+    pub(super) feeds: bool,
 }
 
 impl Flow {
@@ -35,6 +37,7 @@ impl Flow {
             jobs: options.jobs.unwrap_or(u32::MAX).max(1),
             no_loop: options.no_loop,
             retry: options.retry,
+            feeds: options.stream,
         }
     }
 

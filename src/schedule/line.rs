@@ -83,6 +83,11 @@ impl Line {
         }
     }
 
+    /// Its work goes to a process that runs already.
+    pub(super) fn feeds(&self) -> bool {
+        self.flow.feeds
+    }
+
     pub(super) fn busy(&self) -> Busy {
         self.flow.busy
     }

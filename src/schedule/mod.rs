@@ -27,7 +27,8 @@
 //!   and limit, and starts before what waits. With queue and skip the line is busy until
 //!   its run has succeeded or its retries are used up; with restart a newer event takes
 //!   the place of the retry; with parallel other runs pass it by.
-//! - **max_jobs** is shared by all lines in turn: one run each.
+//! - **max_jobs** is shared by all lines in turn: one run each. What has settled for a
+//!   stream passes it by: the process that it goes to runs already.
 //!
 //! What the worker does:
 //!

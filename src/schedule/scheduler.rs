@@ -53,6 +53,10 @@ impl Scheduler {
     /// A line begins; or its options change and what it gathered stays.
     pub fn set_line(&mut self, line: LineId, options: &Options) {
         let now = self.now;
+        let fed = self.lines.get(&line).map(Line::feeds);
+        if fed.is_some_and(|fed| fed != options.stream) {
+            self.requeue(line);
+        }
         match self.lines.get_mut(&line) {
             Some(state) => state.set(options, now),
             None => {
@@ -83,17 +87,17 @@ impl Scheduler {
     /// that it does not matter how many events the worker gives before it calls `next`.
     pub fn event(&mut self, line: LineId, event: Rc<Event>, now: Moment) {
         let now = self.clock(now);
-        let free = self.has_room(now);
         let Some(state) = self.lines.get_mut(&line) else {
             self.gone.events += 1;
             self.gone.removed += 1;
             return;
         };
         state.counters.events += 1;
+        let free = !self.closed && self.slots.has_room(state.feeds(), now);
         if free && state.passes(&event, now) {
             let mut work = Work::one(event, now);
             state.started(&mut work, now);
-            self.slots.grant(line, work, now);
+            self.slots.grant(line, state.feeds(), work, now);
             return;
         }
         if state.busy() == Busy::Restart && state.active > state.live {
@@ -213,10 +217,6 @@ impl Scheduler {
         self.now
     }
 
-    fn has_room(&self, now: Moment) -> bool {
-        !self.closed && self.slots.has_room(now)
-    }
-
     /// Looks at every line whose moment has come.
     fn advance(&mut self, now: Moment) {
         while let Some(&(due, line)) = self.timers.first() {
@@ -239,7 +239,7 @@ impl Scheduler {
         };
         if !line.listed && line.ready(now) {
             line.listed = true;
-            self.slots.join(id);
+            self.slots.join(id, line.feeds());
         }
         if let Some(text) = line.notice.take() {
             self.notes.push_back(Action::Notice(id, text));
@@ -261,10 +261,10 @@ impl Scheduler {
 
     /// Grants starts to the lines in turn while there is room.
     fn pump(&mut self, now: Moment) {
-        while self.has_room(now) {
-            let Some(id) = self.slots.turn() else {
-                return;
-            };
+        if self.closed {
+            return;
+        }
+        while let Some(id) = self.slots.turn(now) {
             let Some(line) = self.lines.get_mut(&id) else {
                 continue;
             };
@@ -273,7 +273,7 @@ impl Scheduler {
                 && let Some(mut work) = line.take()
             {
                 line.started(&mut work, now);
-                self.slots.grant(id, work, now);
+                self.slots.grant(id, line.feeds(), work, now);
             }
             self.refresh(id, now);
         }
@@ -319,6 +319,15 @@ impl Scheduler {
             self.take_back(id);
             self.refresh(id, now);
             self.pump(now);
+        }
+    }
+
+    /// What a line has granted and asked for is decided anew.
+    fn requeue(&mut self, line: LineId) {
+        self.take_back(line);
+        self.slots.leave(line);
+        if let Some(state) = self.lines.get_mut(&line) {
+            state.listed = false;
         }
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Running {
     pub(super) fetched: bool,
     /// busy=restart ended it early.
     pub(super) killed: bool,
+    /// It counts for `max_jobs`.
+    counts: bool,
 }
 
 /// Who runs, who is next.
@@ -31,8 +33,12 @@ pub(super) struct Slots {
     pub(super) running: BTreeMap<RunId, Running>,
     /// Granted, not yet fetched by the worker.
     starts: VecDeque<RunId>,
+    /// How many of `running` count for `max_jobs`.
+    taken: usize,
     /// Lines with work that waits only for one of `max_jobs`.
     round: VecDeque<LineId>,
+    /// Lines with work for a process that runs already.
+    feeding: VecDeque<LineId>,
     next_run: u64,
     /// No start before this moment: the machine refused one.
     resume: Moment,
@@ -45,16 +51,18 @@ impl Slots {
             max_jobs: max_jobs.max(1),
             running: BTreeMap::new(),
             starts: VecDeque::new(),
+            taken: 0,
             round: VecDeque::new(),
+            feeding: VecDeque::new(),
             next_run: 1,
             resume: Moment(0),
             pause: Duration::ZERO,
         }
     }
 
-    /// One more may start.
-    pub(super) fn has_room(&self, now: Moment) -> bool {
-        self.running.len() < self.max_jobs && !self.paused(now)
+    /// One more may start; `feeds`: what costs no process of its own.
+    pub(super) fn has_room(&self, feeds: bool, now: Moment) -> bool {
+        (feeds || self.taken < self.max_jobs) && !self.paused(now)
     }
 
     pub(super) fn paused(&self, now: Moment) -> bool {
@@ -62,17 +70,33 @@ impl Slots {
     }
 
     /// A line has work; it must not stand in the round already.
-    pub(super) fn join(&mut self, line: LineId) {
-        self.round.push_back(line);
+    pub(super) fn join(&mut self, line: LineId, feeds: bool) {
+        match feeds {
+            true => self.feeding.push_back(line),
+            false => self.round.push_back(line),
+        }
     }
 
-    /// Whose turn it is; it leaves the round.
-    pub(super) fn turn(&mut self) -> Option<LineId> {
+    /// The line has no work, or other work than it had.
+    pub(super) fn leave(&mut self, line: LineId) {
+        self.round.retain(|other| *other != line);
+        self.feeding.retain(|other| *other != line);
+    }
+
+    /// Whose turn it is, of those for whom there is room; it leaves the round.
+    pub(super) fn turn(&mut self, now: Moment) -> Option<LineId> {
+        if self.paused(now) {
+            return None;
+        }
+        let fed = self.feeding.pop_front();
+        if fed.is_some() || self.taken >= self.max_jobs {
+            return fed;
+        }
         self.round.pop_front()
     }
 
     /// Work gets a slot, and the worker may fetch it.
-    pub(super) fn grant(&mut self, line: LineId, work: Work, now: Moment) {
+    pub(super) fn grant(&mut self, line: LineId, feeds: bool, work: Work, now: Moment) {
         let run = RunId(self.next_run);
         self.next_run += 1;
         let running = Running {
@@ -81,7 +105,9 @@ impl Slots {
             at: now,
             fetched: false,
             killed: false,
+            counts: !feeds,
         };
+        self.taken += usize::from(!feeds);
         self.running.insert(run, running);
         self.starts.push_back(run);
     }
@@ -108,6 +134,7 @@ impl Slots {
     /// A run is over, or undone.
     pub(super) fn remove(&mut self, run: RunId) -> Option<Running> {
         let running = self.running.remove(&run)?;
+        self.taken -= usize::from(running.counts);
         if !running.fetched {
             self.starts.retain(|other| *other != run);
         }
@@ -135,7 +162,8 @@ impl Slots {
 
     /// When there is something to fetch or to grant.
     pub(super) fn deadline(&self, now: Moment) -> Option<Moment> {
-        let waits = !self.round.is_empty() && self.running.len() < self.max_jobs;
+        let room = self.taken < self.max_jobs && !self.round.is_empty();
+        let waits = room || !self.feeding.is_empty();
         (waits || !self.starts.is_empty()).then_some(self.resume.max(now))
     }
 }
