@@ -140,8 +140,8 @@ impl Batch {
     }
 
     /// The last record of all by which something came to a name in a directory, told
-    /// or not.
-    pub fn arrival(&mut self, directory: &[u8], name: &[u8]) -> Option<Record> {
+    /// or not, and its place.
+    pub fn arrival(&mut self, directory: &[u8], name: &[u8]) -> Option<(usize, Record)> {
         for at in self.arrived..self.records.len() {
             let Some(r) = self.records.get(at) else { break };
             let (directory, name) = match r.mask {
@@ -153,6 +153,7 @@ impl Batch {
             self.arrivals.insert(place, at);
         }
         self.arrived = self.records.len();
-        self.get(*self.arrivals.get(&(directory.into(), name.into()))?)
+        let at = *self.arrivals.get(&(directory.into(), name.into()))?;
+        Some((at, self.get(at)?))
     }
 }

@@ -85,7 +85,7 @@ impl Fanotify {
                         job.what = What::Dir(identity.clone());
                         self.scan(job, &identity, batch, at, out);
                     }
-                    At::File => self.find_file(job, batch, out),
+                    At::File => self.find_file(job, batch, at, out),
                     At::Nothing => {}
                 }
             }
@@ -93,7 +93,7 @@ impl Fanotify {
     }
 
     /// The path of a root leads to a file that was not there.
-    fn find_file(&mut self, job: Job, batch: &mut Batch, out: &mut Vec<Report>) {
+    fn find_file(&mut self, job: Job, batch: &mut Batch, at: usize, out: &mut Vec<Report>) {
         let Some(root) = self.roots.get(job.root) else {
             return;
         };
@@ -118,7 +118,7 @@ impl Fanotify {
             owner: (key, name),
             thing,
         };
-        self.tell_all(job.root, job.how, vec![found], batch, out);
+        self.tell_all(job.root, job.how, vec![found], (batch, at), out);
     }
 
     /// Scans a tree for a root.
@@ -151,7 +151,7 @@ impl Fanotify {
             job.tries += 1;
             return self.ask(job);
         }
-        self.tell_all(job.root, job.how, found, batch, out);
+        self.tell_all(job.root, job.how, found, (batch, at), out);
     }
 
     /// The path, as its root writes it, of a mounted part that is to be scanned.
@@ -165,31 +165,33 @@ impl Fanotify {
         Some([route, b"/", &*area.below].concat())
     }
 
+    /// Tells what a scan found, but for what came while it was done: the records from
+    /// `at` on tell of that, from its arrival on and with the process behind it.
     fn tell_all(
         &mut self,
         root: RootId,
         how: How,
         found: Vec<Found>,
-        batch: &mut Batch,
+        (batch, at): (&mut Batch, usize),
         out: &mut Vec<Report>,
     ) {
         self.extend(batch);
-        for found in &found {
-            let actor = self.bringer(root, found, batch);
-            self.tell_found(root, found, (how, actor), out);
-        }
+        let mut told = Vec::with_capacity(found.len());
         for found in found {
+            let (directory, name) = &found.owner;
+            match batch.arrival(directory, name) {
+                Some((arrived, _)) if arrived >= at => {}
+                arrival => {
+                    let actor = arrival.and_then(|(_, record)| self.actor(root, record));
+                    self.tell_found(root, &found, (how, actor), out);
+                    told.push(found);
+                }
+            }
+        }
+        for found in told {
             let owner = (&*found.owner.0, &*found.owner.1);
             self.seen.insert(owner, found.thing, batch.total);
         }
-    }
-
-    /// Who brought a thing that was found to its place, where a record at hand says so.
-    fn bringer(&self, root: RootId, found: &Found, batch: &mut Batch) -> Option<Rc<Actor>> {
-        let asked = self.roots.get(root)?.lines.iter().any(|line| line.who);
-        let (directory, name) = &found.owner;
-        let record = asked.then(|| batch.arrival(directory, name)).flatten()?;
-        self.actor(root, record)
     }
 
     /// Tells the lines of `root` of a thing that was found, but for what they know.
