@@ -26,6 +26,7 @@ mod mounts;
 pub mod overlay;
 mod parse;
 mod pattern;
+mod places;
 pub mod poll;
 mod reading;
 mod rescan;
