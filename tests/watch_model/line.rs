@@ -121,6 +121,7 @@ impl Line {
         }
         let heard = self.dirs_now.iter().filter(|(p, _)| self.scope.inside(p));
         let inside: BTreeSet<Id> = heard.map(|(_, id)| *id).collect();
+        let dirs_before = self.dirs_now.clone();
         let after = self.look(step.top, step.after);
         for (id, paths) in &mut self.dirs {
             if !step.alive.contains(id) {
@@ -133,8 +134,10 @@ impl Line {
         let plain = self.scope.is_plain() && !step.hidden;
         let mut arrived = Vec::new();
         for (path, (id, kind)) in &after {
+            // Another link to it may be in the directory that is there now.
+            let stays = dirs_before.get(dir(path)) == self.dirs_now.get(dir(path));
             let same = self.view.get(path).is_some_and(|(old, _)| old == id);
-            if same || mounted.as_ref() == Some(path) {
+            if same && stays || mounted.as_ref() == Some(path) {
                 continue;
             }
             let direct = named.contains(path);
