@@ -196,6 +196,7 @@ impl Line {
                 self.need((*id, true), need);
             }
         }
+        self.count_hidden(step, &after);
         self.rerouted |= step.uncovered || step.mounted.is_some();
         self.follow(&after);
         self.sighted.extend(seen.iter());
@@ -206,6 +207,30 @@ impl Line {
         self.ever
             .retain(|id| step.hidden || step.alive.contains(id));
         self.view = after;
+    }
+
+    /// A directory that a mount hides may be reached where the line does not hear of it
+    /// (what it showed was bound to its path): it is told by the path that it had, as
+    /// nothing else would tell of it when the mount ends.
+    fn count_hidden(&mut self, step: &Step<'_>, view: &Snapshot) {
+        if !step.hidden {
+            return;
+        }
+        let known = |path: &String| {
+            let above = step.after.get(dir(path));
+            let seen = above.is_some_and(|(id, _)| self.ever.contains(id));
+            seen && !view.contains_key(&self.scope.as_told(path))
+        };
+        let arrived = |(path, (id, _)): &(&String, &(Id, char))| {
+            let before = step.before.get(*path);
+            before.is_none_or(|(old, _)| old != id) && known(path)
+        };
+        for (path, _) in step.after.iter().filter(arrived) {
+            *self.came.entry(base(path).to_owned()).or_default() += 1;
+        }
+        if let Some((_, path)) = step.written.as_ref().filter(|(_, path)| known(path)) {
+            *self.closed.entry(base(path).to_owned()).or_default() += 1;
+        }
     }
 
     fn need(&mut self, what: (Id, bool), need: Need) {
