@@ -222,3 +222,19 @@ fn too_few_open_files_are_named_wherever_they_are_missed() {
     }
     assert!(served, "it never has enough");
 }
+
+/// The daemon, whose worker may be what has too few.
+#[test]
+fn a_daemon_with_too_few_open_files_says_so() {
+    for limit in [6, 10, 14] {
+        let prefix = Prefix::new();
+        tree(&prefix);
+        let script = format!("ulimit -n {limit}; exec {INCROND} \"$@\"");
+        let mut program = Command::new("sh");
+        program.args(["-c", &script, "sh"]);
+        let _daemon = prefix.spawn_by(program);
+        prefix.wait("the limit", || {
+            prefix.log().contains(&format!("RLIMIT_NOFILE ({limit})"))
+        });
+    }
+}
