@@ -84,6 +84,9 @@ pub struct Inotify {
     pub(super) arrived: Option<(Wd, u32, Box<[u8]>)>,
     /// The rescan that is going on.
     pub(super) rescanning: Option<How>,
+    /// What is met is what a mount shows by now: what was known elsewhere has not moved,
+    /// but may be hidden.
+    pub(super) mounting: bool,
     /// Roots whose file is watched twice and has an event to come.
     pub(super) echoes: Vec<RootId>,
     pub(super) mounts: Mounts,
@@ -145,6 +148,7 @@ impl Inotify {
             told_before: Told::default(),
             arrived: None,
             rescanning: None,
+            mounting: false,
             echoes: Vec::new(),
             mounts: Mounts::new(),
             mounts_after: None,

@@ -325,3 +325,46 @@ fn a_directory_that_leaves_two_places_at_once_has_one() {
         assert_eq!(play(&ops, Game { deck, ..game }), Ok(()), "{game:?}");
     }
 }
+
+/// By a bind mount of a directory over one that it is in, and of one that a mount hides.
+#[test]
+fn what_a_mount_hides_has_not_moved_to_where_else_it_is_seen() {
+    const NAME: &str = "what_a_mount_hides_has_not_moved_to_where_else_it_is_seen";
+    if !watch_kit::in_own_mounts(NAME) {
+        return;
+    }
+    let p = |s: &str| s.to_owned();
+    let over = [
+        Op::MkdirAll(p("d/b/a/.h")),
+        Op::Mkdir(p("d/b/b")),
+        Op::Read,
+        Op::Bind(p("d/b/b"), p("d/b")),
+        Op::Check,
+        Op::Unmount(p("d/b")),
+        Op::Probe,
+    ];
+    let filled = [
+        Op::Tree(p("d/a/f/b")),
+        Op::Read,
+        Op::Bind(p("d/a/f"), p("d/a")),
+        Op::Write(p("d/a/b/f")),
+    ];
+    let hidden = [
+        Op::MkdirAll(p("d/a/b/a")),
+        Op::Tree(p("d/b")),
+        Op::Read,
+        Op::Mount(p("d/b/a")),
+        Op::Bind(p("d/b"), p("d/a")),
+        Op::Write(p("d/a/a/f")),
+        Op::Check,
+        Op::Unmount(p("d/b/a")),
+        Op::Probe,
+    ];
+    let deck = Deck {
+        mounts: true,
+        ..Deck::default()
+    };
+    for ops in [&over[..], &filled, &hidden] {
+        assert_eq!(play(ops, Game { deck, ..plain() }), Ok(()));
+    }
+}
