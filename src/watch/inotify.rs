@@ -12,6 +12,7 @@ use std::io;
 use std::time::SystemTime;
 
 use super::Report;
+use super::closing::Closing;
 use super::found::How;
 use super::guard::Guards;
 use super::kernel::{Kernel, Wd};
@@ -52,6 +53,7 @@ pub struct Inotify {
     pub(super) lines: HashMap<LineId, RootId>,
     pub(super) keys: HashMap<Key, RootId>,
     pub(super) unclosed: Unclosed,
+    pub(super) closing: Closing,
     /// Directories that are watched and may no longer be looked into, and since when.
     pub(super) shut: HashMap<NodeId, Stamp>,
     /// Directories in which a file got its name, the latest first.
@@ -132,6 +134,7 @@ impl Inotify {
             lines: HashMap::new(),
             keys: HashMap::new(),
             unclosed: Unclosed::default(),
+            closing: Closing::default(),
             shut: HashMap::new(),
             created: Vec::new(),
             seen: Seen::default(),

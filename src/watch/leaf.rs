@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::inotify::Inotify;
-use super::look::{is_open_for_writing, with_nul};
+use super::look::with_nul;
 use super::parse::Raw;
 use super::root::{RootId, State};
 use super::scan::path_flags;
@@ -95,12 +95,12 @@ impl Inotify {
         if stat.kind() != libc::S_IFREG || raw.mask.intersects(Mask::CREATE) && !linked {
             return false;
         }
-        if !self.hears_reading(raw.wd) {
-            return !is_open_for_writing(dir, raw.name);
+        let open = self.is_open(raw.wd, dir, raw.name);
+        if open {
+            self.closing.insert(raw.wd, raw.name, true, self.retry.now);
+        } else {
+            self.closing.take(raw.wd, raw.name);
         }
-        self.seen.expect_own(raw.wd, raw.name);
-        let open = is_open_for_writing(dir, raw.name);
-        self.seen.own_done(self.total + self.kernel.queued());
         !open
     }
 }

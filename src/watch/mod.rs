@@ -5,6 +5,7 @@
 pub mod actor;
 mod change;
 mod choice;
+mod closing;
 pub mod compare;
 mod coverage;
 pub mod differences;
