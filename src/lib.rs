@@ -30,6 +30,7 @@ pub mod homes;
 pub mod incronctl;
 pub mod incrontab;
 pub mod log;
+pub mod open_files;
 pub mod paths;
 pub mod run;
 pub mod schedule;

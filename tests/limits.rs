@@ -8,6 +8,7 @@ mod common;
 mod supervisor_support;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -181,4 +182,59 @@ fn without_an_instance_a_worker_says_why_and_is_started_again() {
     fs::write(prefix.watched().join("d/7/f"), "").unwrap();
     prefix.wait("its event", || prefix.out("e").contains("<f>"));
     assert_eq!(daemon.stop(), Some(0));
+}
+
+/// Whatever it is that there is no descriptor for: what it says names the limit.
+#[test]
+fn too_few_open_files_are_named_wherever_they_are_missed() {
+    let prefix = Prefix::new();
+    fs::create_dir_all(prefix.watched().join("a/b/c/d/e/f")).unwrap();
+    let table = prefix.path("mine");
+    let watched = prefix.watched();
+    fs::write(&table, format!("{} IN_CREATE true\n", watched.display())).unwrap();
+    let mut served = false;
+    // With fewer than 5 the dynamic loader itself ends.
+    for limit in (5..).take_while(|limit| *limit < 64) {
+        let script = format!("ulimit -n {limit}; exec {INCROND} run {}", table.display());
+        let mut program = Command::new("sh");
+        program.args(["-c", &script]).stderr(Stdio::piped());
+        let mut child = program.spawn().unwrap();
+        let mut said = String::new();
+        for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+            let line = line.unwrap();
+            said += &line;
+            if line.starts_with("ready") {
+                break;
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!said.contains("does not exist"), "{limit}: {said}");
+        let named = said.contains(&format!("RLIMIT_NOFILE ({limit})"));
+        served = said.contains("ready") && !said.contains("not watched completely");
+        assert!(
+            named && said.contains("ulimit -n") || served,
+            "{limit}: {said}"
+        );
+        if served {
+            break;
+        }
+    }
+    assert!(served, "it never has enough");
+}
+
+/// The daemon, whose worker may be what has too few.
+#[test]
+fn a_daemon_with_too_few_open_files_says_so() {
+    for limit in [6, 10, 14] {
+        let prefix = Prefix::new();
+        tree(&prefix);
+        let script = format!("ulimit -n {limit}; exec {INCROND} \"$@\"");
+        let mut program = Command::new("sh");
+        program.args(["-c", &script, "sh"]);
+        let _daemon = prefix.spawn_by(program);
+        prefix.wait("the limit", || {
+            prefix.log().contains(&format!("RLIMIT_NOFILE ({limit})"))
+        });
+    }
 }

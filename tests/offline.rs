@@ -12,6 +12,7 @@ use std::path::Path;
 
 use base64::Engine;
 use common::*;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 
@@ -253,6 +254,51 @@ fn a_directory_renamed_to_where_nobody_looks_takes_its_past_along() {
         .map(|told| told.path.to_str().unwrap())
         .collect();
     assert_eq!(paths, ["b", "b/f"], "{told:?}");
+}
+
+/// There and back, two at once, one into the place of another, one in another that moves.
+#[test]
+fn directories_take_their_past_along_however_they_are_renamed() {
+    let prefix = prefix("IN_CREATE,IN_DELETE,IN_MOVE");
+    let at = |name: &str| prefix.watched().join(name);
+    for dir in ["back", "left", "right", "first", "second", "inner", "outer"] {
+        fs::create_dir_all(at(dir).join("d")).unwrap();
+        fs::write(at(dir).join("d").join(dir), "1").unwrap();
+    }
+    let daemon = prefix.start_anew();
+    let rename = |from: &str, to: &str| fs::rename(at(from), at(to)).unwrap();
+    rename("back", "there");
+    rename("there", "back");
+    let (left, right) = (at("left"), at("right"));
+    renameat2(
+        AT_FDCWD,
+        &left,
+        AT_FDCWD,
+        &right,
+        RenameFlags::RENAME_EXCHANGE,
+    )
+    .unwrap();
+    rename("first", "third");
+    rename("second", "first");
+    rename("inner", "outer/inner");
+    rename("outer", "around");
+    let told = |name: &str| events(&prefix).iter().any(|told| told.path == name);
+    prefix.wait("the last rename", || told("around"));
+    assert_eq!(daemon.stop(), Some(0));
+    let now = [
+        "back/d/back",
+        "right/d/left",
+        "left/d/right",
+        "third/d/first",
+        "first/d/second",
+        "around/inner/d/inner",
+        "around/d/outer",
+    ];
+    for file in now {
+        fs::remove_file(at(file)).unwrap();
+    }
+    let gone = now.map(|file| (file, &["IN_DELETE"][..]));
+    expect(&run(&prefix), &gone);
 }
 
 #[test]

@@ -214,6 +214,52 @@ fn a_directory_that_may_not_be_read_for_a_while_is_served_again() {
     assert_eq!(kit.told_to(line), wanted);
 }
 
+/// It is not known whether anything is there: not to be called a path that is not.
+#[test]
+fn a_path_behind_a_directory_that_may_not_be_searched_is_told_once_and_tried_again() {
+    const NOBODY: u32 = 65534;
+    let mut kit = Kit::new();
+    if !nix::unistd::geteuid().is_root() {
+        return eprintln!("skipped: needs root");
+    }
+    kit.mkdir("d/a/old");
+    kit.write("d/a/old/file");
+    kit.tick();
+    let d = kit.path("d");
+    let mode = |mode: u32| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs::set_permissions(&d, mode).unwrap();
+    };
+    let mode_of_all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(kit.path(""), mode_of_all).unwrap();
+    mode(0o700);
+    nix::unistd::setfsuid(NOBODY.into());
+    let line = kit.line("d/a", Mask::CREATE);
+    assert_eq!(kit.problems.len(), 1, "{:?}", kit.problems);
+    let problem = &kit.problems[0];
+    let text = "/d/a: cannot be watched: Permission denied";
+    assert!(
+        problem.serious && problem.message.contains(text),
+        "{problem:?}"
+    );
+    nix::unistd::setfsuid(0.into());
+    mode(0o755);
+    kit.write("d/a/new");
+    nix::unistd::setfsuid(NOBODY.into());
+    let mut out = Vec::new();
+    let again = kit.source.deadline().unwrap();
+    kit.source.tick(again, &mut out);
+    assert_eq!(kit.source.deadline(), None);
+    let events = out.iter().filter_map(|report| match report {
+        incron::watch::Report::Event(_, event) => Some(kit.text(event)),
+        incron::watch::Report::Problem(..) => None,
+    });
+    assert_eq!(events.collect::<Vec<_>>(), ["CREATE d/a|new (rescan)"]);
+    nix::unistd::setfsuid(0.into());
+    kit.write("d/a/later");
+    assert_eq!(kit.told_to(line), ["CREATE d/a|later"]);
+}
+
 #[test]
 fn without_problems_nothing_wakes_us() {
     let mut kit = Kit::new();

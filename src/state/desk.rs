@@ -48,6 +48,8 @@ struct Looked {
     marks: Marks,
     /// None: nothing is there. Not listed: it cannot be looked at.
     seen: Vec<(Box<[u8]>, Mark, Option<Entry>)>,
+    /// What is by now where directories went from or to.
+    moved: Snapshot,
     at: Stamp,
 }
 
@@ -178,9 +180,18 @@ impl Desk {
         fresh
     }
 
-    fn look(&self, id: WatchId, marks: Marks) -> Option<Looked> {
+    fn look(&self, id: WatchId, mut marks: Marks) -> Option<Looked> {
         let watch = self.watches.get(&id)?;
         let at = file_clock();
+        let mut moved = Snapshot::new();
+        // What cannot be looked at keeps its old entries, too.
+        marks.moved.retain(|dir| {
+            let found = walk::below(&watch.spec, dir);
+            found.is_ok_and(|found| {
+                moved.extend(found);
+                true
+            })
+        });
         let mut seen = Vec::with_capacity(marks.paths.len());
         for (path, mark) in &marks.paths {
             // What cannot be looked at keeps its old entry, and is told again.
@@ -194,6 +205,7 @@ impl Desk {
             id,
             marks,
             seen,
+            moved,
             at,
         })
     }
@@ -209,6 +221,7 @@ impl Desk {
             id,
             marks,
             seen,
+            moved,
             at,
         } in &looked
         {
@@ -218,18 +231,13 @@ impl Desk {
             let Some(row) = watch.row else {
                 continue;
             };
-            let except = except.get(id);
-            let held = |path: &[u8]| except.is_some_and(|except| except.contains(path));
-            let renames = marks.renames.iter();
-            changes.extend(renames.map(|(from, to)| match watch.spec.enters(to) {
-                true => (row, Change::Renamed(from, to)),
-                // What it holds is out of sight there.
-                false => (row, Change::Emptied(from)),
-            }));
-            let emptied = seen
-                .iter()
-                .filter(|(path, mark, _)| mark.left && !held(path));
-            changes.extend(emptied.map(|(path, ..)| (row, Change::Emptied(path))));
+            let Some(except) = except.get(id) else {
+                continue;
+            };
+            let held = |path: &[u8]| except.contains(path);
+            if !marks.moved.is_empty() {
+                changes.push((row, Change::Moved(marks, moved, except)));
+            }
             for (path, mark, entry) in seen.iter().filter(|(path, ..)| !held(path)) {
                 match entry {
                     Some(entry) if is_fresh(entry, *at) => again.push((*id, path.clone(), *mark)),

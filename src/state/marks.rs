@@ -1,12 +1,12 @@
 //! Paths that were touched since they were last written down, and how.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::unix::ffi::OsStrExt;
 
-use crate::event::Event;
+use crate::event::{Event, Origin};
 use crate::table::Mask;
 use crate::watch::compare::Difference;
-use crate::watch::snapshot::{Entry, Spec};
+use crate::watch::snapshot::{Entry, Spec, parent};
 
 /// Whether a file may have been written without its close having been seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,8 +27,6 @@ pub enum Close {
 pub struct Mark {
     /// The close of a write.
     pub close: Close,
-    /// A directory went away with all it held.
-    pub left: bool,
 }
 
 impl Mark {
@@ -48,29 +46,35 @@ impl Mark {
             Close::AsBefore => self.close,
             close => close,
         };
-        Mark {
-            close,
-            left: self.left || later.left,
-        }
+        Mark { close }
     }
 }
-
-/// From, to.
-pub type Rename = (Box<[u8]>, Box<[u8]>);
 
 /// Touched paths of one watch.
 #[derive(Clone, Debug, Default)]
 pub struct Marks {
     /// By the path of the snapshot.
     pub paths: BTreeMap<Box<[u8]>, Mark>,
-    /// Directories renamed with all they hold: from, to, in order.
-    pub renames: Vec<Rename>,
+    /// Names from which or to which a directory went, with all it holds.
+    pub moved: BTreeSet<Box<[u8]>>,
 }
 
 impl Marks {
     /// Nothing was touched.
     pub fn is_empty(&self) -> bool {
-        self.paths.is_empty() && self.renames.is_empty()
+        self.paths.is_empty() && self.moved.is_empty()
+    }
+
+    /// True for a name of a directory that went elsewhere, and for what is below it.
+    pub fn moves(&self, path: &[u8]) -> bool {
+        let mut at = Some(path).filter(|_| !self.moved.is_empty());
+        while let Some(dir) = at {
+            if self.moved.contains(dir) {
+                return true;
+            }
+            at = parent(dir);
+        }
+        false
     }
 
     /// What an event touches.
@@ -88,39 +92,26 @@ impl Marks {
             () if has(Mask::CREATE) => Close::DueIfNew,
             () => Close::AsBefore,
         };
-        self.put(
-            path,
-            Mark {
-                close,
-                left: dir && has(Mask::MOVED_FROM),
-            },
-        );
-        if let Some(old) = event
-            .old_path
-            .as_ref()
-            .filter(|_| dir && has(Mask::MOVED_TO))
-            && let Some(old) = spec.relative(old.as_os_str().as_bytes())
-        {
-            self.renames.push((old.into(), path.into()));
+        self.put(path, Mark { close });
+        let old = event.old_path.as_ref();
+        let old = old.filter(|_| dir && has(Mask::MOVED_TO));
+        let old = old.and_then(|old| spec.relative(old.as_os_str().as_bytes()));
+        // A rescan tells in one word that it left and all in it.
+        let left =
+            dir && (has(Mask::MOVED_FROM) || has(Mask::DELETE) && event.origin == Origin::Rescan);
+        if left || old.is_some() {
+            self.moved.insert(path.into());
+            self.moved.extend(old.map(Box::from));
         }
     }
 
     /// What a difference touches: it is reported as it was found, which was
     /// before what is known by now.
     pub fn difference(&mut self, difference: &Difference) {
-        let mark = Mark {
-            close: Close::Seen,
-            left: false,
-        };
-        self.put_back(difference.path.clone(), mark);
-        if let Some(old) = &difference.old_path {
-            self.put_back(
-                old.clone(),
-                Mark {
-                    left: difference.entry.is_dir(),
-                    ..mark
-                },
-            );
+        // What a renamed directory holds has differences of its own.
+        let old = difference.old_path.iter();
+        for path in old.chain([&difference.path]) {
+            self.put_back(path.clone(), Mark { close: Close::Seen });
         }
     }
 
@@ -138,14 +129,18 @@ impl Marks {
         *known = mark.then(*known);
     }
 
-    /// Takes out what `waits` does not hold back.
-    pub fn take(&mut self, waits: impl Fn(&[u8]) -> bool) -> Marks {
-        let all = std::mem::take(&mut self.paths);
-        let (held, paths) = all.into_iter().partition(|(path, _)| waits(path));
+    /// Takes out what `waits` does not hold back. `all`: directories that went elsewhere
+    /// even while something in them waits.
+    pub fn take(&mut self, waits: &HashSet<Box<[u8]>>, all: bool) -> Marks {
+        let stays = !all && waits.iter().any(|path| self.moves(path));
+        let touched = std::mem::take(&mut self.paths);
+        let held = |path: &[u8]| waits.contains(path) || stays && self.moves(path);
+        let (held, paths) = touched.into_iter().partition(|(path, _)| held(path));
         self.paths = held;
-        Marks {
-            paths,
-            renames: std::mem::take(&mut self.renames),
-        }
+        let moved = match stays {
+            true => BTreeSet::new(),
+            false => std::mem::take(&mut self.moved),
+        };
+        Marks { paths, moved }
     }
 }

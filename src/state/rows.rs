@@ -1,16 +1,18 @@
 //! The rows of state.db: one for each path of a watch, and how they change.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
+
 use rusqlite::{Row, Transaction, params};
 
+use super::Marks;
 use crate::sys::inotify::Stamp;
-use crate::watch::snapshot::Entry;
+use crate::watch::snapshot::{Entry, Snapshot};
 
 /// What is to be written down of one path.
 pub enum Change<'a> {
-    /// A directory and all it held are under another path.
-    Renamed(&'a [u8], &'a [u8]),
-    /// What it held went away with it.
-    Emptied(&'a [u8]),
+    /// Directories went elsewhere, with all they hold: from and to where, what is there
+    /// by now, and what is not to be written down of it.
+    Moved(&'a Marks, &'a Snapshot, &'a HashSet<Box<[u8]>>),
     /// It is not there.
     Gone(&'a [u8]),
     /// It is as this; None: it owes a close if it did.
@@ -23,27 +25,8 @@ pub(super) fn apply(
     watch: i64,
     change: &Change<'_>,
 ) -> rusqlite::Result<()> {
-    // All paths below `dir` are between `dir/` and `dir0`.
-    let below = |dir: &[u8]| ([dir, b"/"].concat(), [dir, b"0"].concat());
     match change {
-        Change::Renamed(from, to) => {
-            let ((first, end), (to, _)) = (below(from), below(to));
-            let (_, to_end) = below(to.strip_suffix(b"/").unwrap_or(&to));
-            let sql = "DELETE FROM entries WHERE watch = ?1 AND path >= ?2 AND path < ?3";
-            all.prepare_cached(sql)?
-                .execute(params![watch, to, to_end])?;
-            let sql = "UPDATE entries SET path = CAST(?4 || substr(path, ?5) AS BLOB)
-                       WHERE watch = ?1 AND path >= ?2 AND path < ?3";
-            let after = first.len() as i64 + 1;
-            all.prepare_cached(sql)?
-                .execute(params![watch, first, end, to, after])?;
-        }
-        Change::Emptied(dir) => {
-            let (first, end) = below(dir);
-            let sql = "DELETE FROM entries WHERE watch = ?1 AND path >= ?2 AND path < ?3";
-            all.prepare_cached(sql)?
-                .execute(params![watch, first, end])?;
-        }
+        Change::Moved(marks, now, held) => relocate(all, watch, marks, now, held)?,
         Change::Gone(path) => {
             let sql = "DELETE FROM entries WHERE watch = ?1 AND path = ?2";
             all.prepare_cached(sql)?.execute(params![watch, path])?;
@@ -51,6 +34,65 @@ pub(super) fn apply(
         Change::Is(path, entry, owed) => put(all, watch, path, entry, *owed)?,
     }
     Ok(())
+}
+
+/// Each thing that went along is found by what it is, so it does not matter in which
+/// order what was renamed. What went out of sight is forgotten, but while the end of
+/// something in there may be among what is not to be written down.
+fn relocate(
+    all: &Transaction<'_>,
+    watch: i64,
+    marks: &Marks,
+    now: &Snapshot,
+    held: &HashSet<Box<[u8]>>,
+) -> rusqlite::Result<()> {
+    let keep = held.iter().any(|path| marks.moves(path));
+    let mut places: HashMap<_, Vec<&[u8]>> = HashMap::new();
+    for (path, entry) in now {
+        places.entry(entry.identity()).or_default().push(path);
+    }
+    let mut went = Vec::new();
+    for (path, entry) in at_and_below(all, watch, &marks.moved)? {
+        let places = places.get_mut(&entry.identity());
+        let to = places.and_then(|places| {
+            let stays = places.iter().position(|to| **to == *path);
+            stays
+                .or(places.len().checked_sub(1))
+                .map(|at| places.swap_remove(at))
+        });
+        let stays = match to {
+            Some(to) => *to == *path || held.contains(to) || held.contains(&path),
+            None => keep,
+        };
+        if !stays {
+            apply(all, watch, &Change::Gone(&path))?;
+            went.extend(to.map(|to| (to, entry)));
+        }
+    }
+    for (to, entry) in went {
+        put(all, watch, to, &entry, Some(entry.owed))?;
+    }
+    Ok(())
+}
+
+/// The rows of these directories and of all they hold.
+fn at_and_below(
+    all: &Transaction<'_>,
+    watch: i64,
+    dirs: &BTreeSet<Box<[u8]>>,
+) -> rusqlite::Result<Snapshot> {
+    let mut found = Snapshot::new();
+    // All paths below `dir` are between `dir/` and `dir0`.
+    let sql = "SELECT * FROM entries
+               WHERE watch = ?1 AND (path = ?2 OR path >= ?3 AND path < ?4)";
+    let mut rows = all.prepare_cached(sql)?;
+    for dir in dirs {
+        let (first, end) = ([dir, &b"/"[..]].concat(), [dir, &b"0"[..]].concat());
+        for row in rows.query_map(params![watch, dir, first, end], entry)? {
+            found.extend([row?]);
+        }
+    }
+    Ok(found)
 }
 
 /// Writes down what a path is.

@@ -262,6 +262,7 @@ fn today() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::Marks;
     use crate::watch::snapshot::Entry;
 
     fn snapshot(paths: &[&[u8]]) -> Snapshot {
@@ -284,6 +285,13 @@ mod tests {
             .into_keys()
             .map(<[u8]>::into_vec)
             .collect()
+    }
+
+    fn marks(moved: &[&[u8]]) -> Marks {
+        Marks {
+            moved: moved.iter().map(|&path| path.into()).collect(),
+            ..Marks::default()
+        }
     }
 
     #[test]
@@ -320,18 +328,43 @@ mod tests {
             b"z/old",
         ]);
         let watch = store.remember(b"k", 1, &all, &HashSet::new()).unwrap();
+        let marks = marks(&[b"\xff", b"z"]);
+        let found = |from: &[u8], to: &[u8]| (Box::from(to), all[from]);
+        let now = [
+            found(b"\xff", b"z"),
+            found(b"\xff/\xfe", b"z/\xfe"),
+            found(b"\xff/d/\n", b"z/d/\n"),
+        ];
+        let (now, held) = (Snapshot::from(now), HashSet::new());
         store
-            .commit(&[(watch, Change::Renamed(b"\xff", b"z"))])
+            .commit(&[(watch, Change::Moved(&marks, &now, &held))])
             .unwrap();
-        let wanted: [&[u8]; 5] = [b"z/d/\n", b"z/\xfe", b"\xff", b"\xff-x", b"\xff0"];
+        let wanted: [&[u8]; 5] = [b"z", b"z/d/\n", b"z/\xfe", b"\xff-x", b"\xff0"];
         assert_eq!(paths(&store, watch), wanted);
         store
-            .commit(&[
-                (watch, Change::Emptied(b"z")),
-                (watch, Change::Gone(b"\xff")),
-            ])
+            .commit(&[(watch, Change::Moved(&marks, &Snapshot::new(), &held))])
             .unwrap();
         assert_eq!(paths(&store, watch), [&b"\xff-x"[..], b"\xff0"]);
+    }
+
+    #[test]
+    fn what_may_have_ended_untold_is_kept_while_something_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&dir.path().join("state.db")).unwrap();
+        let all = snapshot(&[b"a", b"a/gone", b"a/here", b"b", b"b/waits"]);
+        let watch = store.remember(b"k", 1, &all, &HashSet::new()).unwrap();
+        let marks = marks(&[b"a", b"b", b"c"]);
+        let now = [
+            (Box::from(&b"c"[..]), all[&b"a"[..]]),
+            (b"c/here"[..].into(), all[&b"a/here"[..]]),
+            (b"b/waits"[..].into(), all[&b"b/waits"[..]]),
+        ];
+        let (now, held) = (Snapshot::from(now), [b"b/waits"[..].into()].into());
+        store
+            .commit(&[(watch, Change::Moved(&marks, &now, &held))])
+            .unwrap();
+        let wanted: [&[u8]; 5] = [b"a/gone", b"b", b"b/waits", b"c", b"c/here"];
+        assert_eq!(paths(&store, watch), wanted);
     }
 
     #[test]

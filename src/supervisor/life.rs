@@ -12,6 +12,7 @@ use super::process::{Heard, Owner, Process, Word};
 use super::reconcile::Key;
 use super::worker::{Worker, label};
 use crate::exit::Exit;
+use crate::open_files::named;
 use crate::time::Moment;
 use crate::worker::KILLING;
 
@@ -82,7 +83,7 @@ impl Daemon {
                 }
                 Err(error) => {
                     let pause = worker.failed(Duration::ZERO, now);
-                    let who = worker.label();
+                    let (who, error) = (worker.label(), named(error));
                     log::error!("cannot start the worker of {who}: {error}; again in {pause:?}");
                 }
             }

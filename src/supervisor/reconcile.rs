@@ -17,6 +17,7 @@ use super::process::Owner;
 use super::state;
 use super::tables::{self, Refusal, Rule, Version};
 use super::worker::{TableFile, Worker};
+use crate::open_files::named;
 use crate::sys::is_being_written;
 use crate::worker::protocol::Settings;
 
@@ -94,8 +95,9 @@ impl Daemon {
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
             Err(error) => {
                 log::error!(
-                    "cannot open directory {} for reading: {error}",
-                    dir.display()
+                    "cannot open directory {} for reading: {}",
+                    dir.display(),
+                    named(error)
                 );
                 return;
             }

@@ -13,6 +13,7 @@ use super::lock::{Lock, terminate_holder};
 use super::{check, cli, logging};
 use crate::config::{Config, ConfigError};
 use crate::exit::Exit;
+use crate::open_files::named;
 use crate::worker::ForegroundOptions;
 
 const RUN_HELP: &str = "\
@@ -208,7 +209,7 @@ fn daemon(
     log::info!("starting service (version {})", env!("CARGO_PKG_VERSION"));
     let exit = daemon
         .run()
-        .map_err(|error| (None, format!("stopped by an error: {error}")));
+        .map_err(|error| (None, format!("stopped by an error: {}", named(error))));
     // In this order: until the socket is gone, nobody else may make one.
     drop(daemon);
     drop(held);
@@ -224,9 +225,9 @@ fn prepare(config: Config, file: Option<PathBuf>) -> Result<(Lock, Daemon), Stri
     let socket = &config.control_socket;
     let mode = if config.personal { 0o600 } else { 0o666 };
     let clients = Clients::listen(socket, mode)
-        .map_err(|error| format!("cannot listen at {}: {error}", socket.display()))?;
-    let daemon =
-        Daemon::new(config, file, clients).map_err(|error| format!("cannot start: {error}"))?;
+        .map_err(|error| format!("cannot listen at {}: {}", socket.display(), named(error)))?;
+    let daemon = Daemon::new(config, file, clients)
+        .map_err(|error| format!("cannot start: {}", named(error)))?;
     Ok((lock, daemon))
 }
 

@@ -13,6 +13,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use crate::control::MAX_TABLE;
+use crate::open_files::named;
 
 /// As in the kernel (path_resolution(7)).
 const MAX_LINKS: u32 = 40;
@@ -142,7 +143,7 @@ pub enum Refusal {
     #[error("it does not exist")]
     Missing,
     #[error("cannot open it: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     #[error("it is a {0}, not a regular file")]
     Kind(&'static str),
     #[error("it belongs to uid {found}; it must belong to uid {wanted} (chown {wanted})")]
@@ -159,6 +160,12 @@ pub enum Refusal {
     Dangling,
     #[error("it is a symbolic link, and others may change {} on its way", .0.display())]
     LinkWay(PathBuf),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Io(named(error))
+    }
 }
 
 /// Opens `dir/name` when `rule` lets it be a table.

@@ -6,7 +6,7 @@
 //! limbo), or that it is gone (`IN_IGNORED`).
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 use nix::fcntl::openat;
 use nix::sys::stat::Mode;
@@ -14,8 +14,6 @@ use nix::sys::stat::Mode;
 use super::Report;
 use super::found::How;
 use super::inotify::Inotify;
-use super::kernel::{NO_GUARD, Wd};
-use super::look::{is_open_for_writing, with_nul};
 use super::meet::Met;
 use super::parse::Raw;
 use super::root::RootId;
@@ -128,6 +126,10 @@ impl Inotify {
     /// A directory was renamed to a name that leads to another one by now: what was
     /// made in it meanwhile has that name, though nobody finds it there.
     fn passes(&mut self, child: NodeId, parent: NodeId, name: &[u8]) {
+        let wd = |id| self.tree.get(id).map(|n| n.wd);
+        if self.tree.find(parent, name).map(wd) == Some(wd(child)) {
+            return; // it leads there from another of the places that it had
+        }
         if !self.tree.within(parent, child) {
             self.tree.relocate(child, parent, name);
             self.tree.limbo(child);
@@ -171,7 +173,11 @@ impl Inotify {
                     how => how,
                 };
                 match self.meet(parent, name, fd.as_fd()) {
-                    Ok(Met::New(id, _)) => self.scan(id, fd, how, out),
+                    Ok(Met::New(id, _)) => {
+                        let stat = sys::stat(fd.as_fd(), c"");
+                        self.tree.number(id, stat.map_or(0, |stat| stat.inode));
+                        self.scan(id, fd, how, out);
+                    }
                     Ok(Met::Known(_) | Met::Moved(..)) => self.read_in_vain(parent, name),
                     Err(e) => self.refused(root, parent, name, &e),
                 }
@@ -226,138 +232,5 @@ impl Inotify {
             let old = self.covered.len().saturating_sub(MOST_COVERED);
             self.covered.drain(..old);
         }
-    }
-
-    /// The kernel has ended a watch: its inode is gone.
-    pub(super) fn ended(&mut self, wd: Wd) {
-        let Some(watch) = self.kernel.get(wd) else {
-            return;
-        };
-        let (first, guard) = (watch.nodes, watch.guard);
-        for id in self.places(first) {
-            if let Some(node) = self.tree.get(id)
-                && node.parent == NodeId::NONE
-            {
-                self.stale.push((node.root, How::Made));
-            }
-            self.drop_subtree(id);
-        }
-        if guard != NO_GUARD {
-            self.guard_ended(guard);
-        }
-        self.kernel.ended(wd);
-    }
-
-    /// Forgets a place and all below it, and gives back watches nobody needs.
-    pub(super) fn drop_subtree(&mut self, top: NodeId) {
-        let all = self.tree.subtree(top);
-        if let Some(node) = self.tree.get(top).filter(|n| n.parent == NodeId::NONE) {
-            let mut held: Vec<u64> = all.iter().map(|&id| self.tree.place(id)).collect();
-            held.sort_unstable();
-            if let Some(root) = self.roots.get_mut(node.root) {
-                root.held = held;
-            }
-        }
-        for id in all.into_iter().rev() {
-            self.drop_place(id);
-        }
-    }
-
-    fn drop_place(&mut self, id: NodeId) {
-        let Some(node) = self.tree.get(id) else {
-            return;
-        };
-        let (wd, twin, root, top) = (node.wd, node.twin, node.root, node.parent == NodeId::NONE);
-        if let Some(watch) = self.kernel.get_mut(wd) {
-            if watch.nodes == id {
-                watch.nodes = twin;
-            } else {
-                let mut at = watch.nodes;
-                while let Some(n) = self.tree.get_mut(at) {
-                    if n.twin == id {
-                        n.twin = twin;
-                        break;
-                    }
-                    at = n.twin;
-                }
-            }
-        }
-        self.tree.remove(id);
-        self.names.remove(&id.0);
-        self.unclosed.forget(wd);
-        self.shut.remove(&id);
-        self.kernel.release(wd);
-        if top {
-            self.lose(root);
-        }
-    }
-
-    /// The mask of an inode: the union of what everybody needs of it.
-    pub(super) fn needed(&self, wd: Wd) -> u32 {
-        let Some(watch) = self.kernel.get(wd) else {
-            return 0;
-        };
-        let excl = Mask::EXCL_UNLINK.0;
-        let (mut mask, mut all) = (0, excl);
-        for id in self.places(watch.nodes) {
-            let root = self.tree.get(id).and_then(|n| self.roots.get(n.root));
-            let m = root.map_or(0, |r| r.tree_mask());
-            mask |= m;
-            all &= m;
-        }
-        if watch.guard != NO_GUARD {
-            let enough = watch.mask & !Mask::DELETE_SELF.0;
-            let guards = self.guard_mask(watch.guard, enough);
-            mask |= guards;
-            all &= guards;
-        }
-        mask & !excl | all
-    }
-
-    /// Tells the kernel the masks of a tree again, after lines came or left.
-    pub(super) fn remask(&mut self, top: NodeId) {
-        for id in self.tree.subtree(top) {
-            let Some(wd) = self.tree.get(id).map(|n| n.wd) else {
-                continue;
-            };
-            let mask = self.needed(wd);
-            if self
-                .kernel
-                .get(wd)
-                .is_none_or(|w| w.mask == mask | Mask::DELETE_SELF.0)
-            {
-                continue;
-            }
-            if let Ok(fd) = self.open_node(id, path_flags()) {
-                self.kernel.narrow(fd.as_fd(), wd, mask);
-            }
-        }
-    }
-
-    /// True where the event means that a file is all there: it was closed by
-    /// its last writer, or came by a rename, or was linked in with content.
-    pub(super) fn is_complete(&mut self, dir: NodeId, raw: &Raw<'_>) -> bool {
-        let Ok(fd) = self.open_node(dir, path_flags()) else {
-            return false;
-        };
-        self.completes(fd.as_fd(), raw)
-    }
-
-    /// As `is_complete`, in the directory itself.
-    pub(super) fn completes(&mut self, dir: BorrowedFd<'_>, raw: &Raw<'_>) -> bool {
-        let Ok(stat) = with_nul(raw.name, |n| sys::stat(dir, n)) else {
-            return false;
-        };
-        let linked = stat.links > 1 && stat.size > 0;
-        if stat.kind() != libc::S_IFREG || raw.mask.intersects(Mask::CREATE) && !linked {
-            return false;
-        }
-        if !self.hears_reading(raw.wd) {
-            return !is_open_for_writing(dir, raw.name);
-        }
-        self.seen.expect_own(raw.wd, raw.name);
-        let open = is_open_for_writing(dir, raw.name);
-        self.seen.own_done(self.total + self.kernel.queued());
-        !open
     }
 }

@@ -46,10 +46,6 @@ pub struct Difference {
 /// Type, number, birth.
 type Id = (u32, u64, i64);
 
-fn id(entry: &Entry) -> Id {
-    (entry.kind(), entry.inode, entry.born.0)
-}
-
 /// The differences in an order in which they may have happened: what is gone,
 /// what was renamed, then the rest, a directory before what it holds.
 pub fn compare(old: &Snapshot, new: &Snapshot) -> Vec<Difference> {
@@ -79,14 +75,14 @@ pub fn compare(old: &Snapshot, new: &Snapshot) -> Vec<Difference> {
 /// files anew (FUSE); what nothing has happened to is the same under any number.
 fn same(was: &Entry, is: &Entry) -> bool {
     let untouched = was.modified == is.modified && was.changed == is.changed && was.size == is.size;
-    id(was) == id(is) || was.kind() == is.kind() && untouched && was.mode == is.mode
+    was.identity() == is.identity() || was.kind() == is.kind() && untouched && was.mode == is.mode
 }
 
 /// Whether a thing elsewhere is this one. Numbers are used again: where no birth
 /// tells, a file must have kept its content.
 fn moved(was: &Entry, is: &Entry) -> bool {
     let kept = was.modified == is.modified && was.size == is.size;
-    id(was) == id(is) && (was.born.0 != 0 || was.is_dir() || kept)
+    was.identity() == is.identity() && (was.born.0 != 0 || was.is_dir() || kept)
 }
 
 /// What is not where it was.
@@ -130,7 +126,7 @@ impl Found {
     fn settle<'a>(&mut self, left: Vec<(&'a [u8], &Entry)>, fresh: &mut Fresh<'a>) {
         let mut places: Places<'a> = HashMap::new();
         for (path, is) in fresh.iter().rev() {
-            places.entry(id(is)).or_default().push(path);
+            places.entry(is.identity()).or_default().push(path);
         }
         // Where directories that are not where they were are now.
         let mut went: HashMap<&[u8], Box<[u8]>> = HashMap::new();
@@ -216,7 +212,7 @@ fn expected(path: &[u8], went: &HashMap<&[u8], Box<[u8]>>) -> Box<[u8]> {
 
 /// The place of the thing among those that nothing else was found at.
 fn elsewhere(was: &Entry, fresh: &Fresh<'_>, places: &Places<'_>) -> Option<Box<[u8]>> {
-    let candidates = places.get(&id(was))?;
+    let candidates = places.get(&was.identity())?;
     let free = |path: &&&[u8]| fresh.get(**path).is_some_and(|is| moved(was, is));
     candidates
         .iter()

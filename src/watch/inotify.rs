@@ -12,6 +12,7 @@ use std::io;
 use std::time::SystemTime;
 
 use super::Report;
+use super::closing::Closing;
 use super::found::How;
 use super::guard::Guards;
 use super::kernel::{Kernel, Wd};
@@ -52,6 +53,7 @@ pub struct Inotify {
     pub(super) lines: HashMap<LineId, RootId>,
     pub(super) keys: HashMap<Key, RootId>,
     pub(super) unclosed: Unclosed,
+    pub(super) closing: Closing,
     /// Directories that are watched and may no longer be looked into, and since when.
     pub(super) shut: HashMap<NodeId, Stamp>,
     /// Directories in which a file got its name, the latest first.
@@ -84,6 +86,9 @@ pub struct Inotify {
     pub(super) arrived: Option<(Wd, u32, Box<[u8]>)>,
     /// The rescan that is going on.
     pub(super) rescanning: Option<How>,
+    /// What is met is what a mount shows by now: what was known elsewhere has not moved,
+    /// but may be hidden.
+    pub(super) mounting: bool,
     /// Roots whose file is watched twice and has an event to come.
     pub(super) echoes: Vec<RootId>,
     pub(super) mounts: Mounts,
@@ -129,6 +134,7 @@ impl Inotify {
             lines: HashMap::new(),
             keys: HashMap::new(),
             unclosed: Unclosed::default(),
+            closing: Closing::default(),
             shut: HashMap::new(),
             created: Vec::new(),
             seen: Seen::default(),
@@ -145,6 +151,7 @@ impl Inotify {
             told_before: Told::default(),
             arrived: None,
             rescanning: None,
+            mounting: false,
             echoes: Vec::new(),
             mounts: Mounts::new(),
             mounts_after: None,

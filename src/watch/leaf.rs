@@ -1,12 +1,14 @@
-//! What an event of a watched file's name means beyond its bits: whether the file
-//! is complete, was linked in, or has only changed places with another.
+//! What an event of a file's name means beyond its bits: whether the file is
+//! complete, was linked in, or has only changed places with another.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::inotify::Inotify;
 use super::look::with_nul;
 use super::parse::Raw;
 use super::root::{RootId, State};
+use super::scan::path_flags;
+use super::tree::NodeId;
 use crate::sys::inotify as sys;
 use crate::table::Mask;
 
@@ -73,5 +75,32 @@ impl Inotify {
                 self.echoes.push(root);
             }
         }
+    }
+
+    /// True where the event means that a file is all there: it was closed by
+    /// its last writer, or came by a rename, or was linked in with content.
+    pub(super) fn is_complete(&mut self, dir: NodeId, raw: &Raw<'_>) -> bool {
+        let Ok(fd) = self.open_node(dir, path_flags()) else {
+            return false;
+        };
+        self.completes(fd.as_fd(), raw)
+    }
+
+    /// As `is_complete`, in the directory itself.
+    pub(super) fn completes(&mut self, dir: BorrowedFd<'_>, raw: &Raw<'_>) -> bool {
+        let Ok(stat) = with_nul(raw.name, |n| sys::stat(dir, n)) else {
+            return false;
+        };
+        let linked = stat.links > 1 && stat.size > 0;
+        if stat.kind() != libc::S_IFREG || raw.mask.intersects(Mask::CREATE) && !linked {
+            return false;
+        }
+        let open = self.is_open(raw.wd, dir, raw.name);
+        if open {
+            self.closing.insert(raw.wd, raw.name, true, self.retry.now);
+        } else {
+            self.closing.take(raw.wd, raw.name);
+        }
+        !open
     }
 }

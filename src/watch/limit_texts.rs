@@ -7,9 +7,8 @@
 use std::fs;
 use std::io;
 
-use nix::sys::resource::{Resource, getrlimit};
-
 use super::limits::Lack;
+use crate::open_files;
 
 /// The limit that holds here of the two for `what`, `watches` or `instances`.
 fn holds(what: &str) -> (String, u64) {
@@ -25,19 +24,6 @@ fn holds(what: &str) -> (String, u64) {
     let unknown = (format!("fs.inotify.max_user_{what}"), 0);
     let both = names.into_iter().filter_map(read);
     both.min_by_key(|(_, value)| *value).unwrap_or(unknown)
-}
-
-/// "RLIMIT_NOFILE, ulimit -n (1024)"
-fn open_files(errno: i32) -> String {
-    if errno == libc::ENFILE {
-        let most = fs::read_to_string("/proc/sys/fs/file-max").unwrap_or_default();
-        return format!(
-            "the limit of open files of the machine, fs.file-max ({})",
-            most.trim()
-        );
-    }
-    let most = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
-    format!("the limit of open files, ulimit -n ({most}),")
 }
 
 /// One line for the log: what the path lacks. `held`: the watches of this process.
@@ -59,8 +45,9 @@ pub(super) fn message(path: &[u8], lack: Lack, held: usize) -> String {
         }
         errno @ (libc::EMFILE | libc::ENFILE) => format!(
             "{path}: not watched completely: {} is reached; {missing} or more directories are missing; \
-             a scan holds one open for each level, at most 64",
-            open_files(errno)
+             a scan holds one open for each level, at most 64; {}",
+            open_files::limit(errno),
+            open_files::way_out(errno)
         ),
         libc::ENOMEM => format!(
             "{path}: not watched completely: the kernel has no memory for {missing} or more watches"
@@ -81,7 +68,8 @@ pub(super) fn no_instance(error: io::Error) -> io::Error {
             format!("the limit {name} ({value}) of this user is reached, and one more is needed")
         }
         Some(errno @ (libc::EMFILE | libc::ENFILE)) => {
-            format!("{} is reached, and one more is needed", open_files(errno))
+            let (limit, way_out) = (open_files::limit(errno), open_files::way_out(errno));
+            format!("{limit} is reached, and one more is needed: {way_out}")
         }
         _ => return error,
     };

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::found::{How, Part};
 use super::inotify::Inotify;
 use super::limit_texts::message;
-use super::root::RootId;
+use super::root::{RootId, State};
 use super::tree::NodeId;
 use super::{Problem, Report};
 use crate::sys::inotify::{self as sys, Stamp};
@@ -69,7 +69,7 @@ impl Retry {
     }
 }
 
-fn is_limit(errno: i32) -> bool {
+pub(super) fn is_limit(errno: i32) -> bool {
     matches!(
         errno,
         libc::ENOSPC | libc::ENOMEM | libc::EMFILE | libc::ENFILE
@@ -158,7 +158,14 @@ impl Inotify {
             let Some(lack) = self.roots.get_mut(id).and_then(|r| r.lack.take()) else {
                 continue;
             };
-            self.rescan(id, How::Regain(lack.since, Part::Held), out);
+            let root = self.roots.get(id);
+            let missing = root.is_some_and(|r| matches!(r.state, State::Missing));
+            if lack.errno == libc::EACCES && missing {
+                // It may have been there all the time: what is new its times say.
+                self.resolve(id, How::Regain(lack.since, Part::Lacked), out);
+            } else {
+                self.rescan(id, How::Regain(lack.since, Part::Held), out);
+            }
             let Some(root) = self.roots.get_mut(id) else {
                 continue;
             };

@@ -59,6 +59,9 @@ impl Inotify {
             }
             at = n.twin;
         }
+        if self.mounting {
+            elsewhere.clear();
+        }
         for id in elsewhere {
             let top = self.tree.get(id).is_none_or(|n| n.parent == NodeId::NONE);
             if !top && !self.tree.within(parent, id) && !self.still_there(id) {

@@ -5,6 +5,7 @@
 pub mod actor;
 mod change;
 mod choice;
+mod closing;
 pub mod compare;
 mod coverage;
 pub mod differences;
@@ -26,6 +27,7 @@ mod mounts;
 pub mod overlay;
 mod parse;
 mod pattern;
+mod places;
 pub mod poll;
 mod reading;
 mod rescan;

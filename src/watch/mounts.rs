@@ -10,8 +10,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use super::Report;
 use super::found::How;
 use super::inotify::Inotify;
+use super::look::with_nul;
 use super::root::RootId;
+use super::scan::path_flags;
 use super::tree::{LIMBO, MOUNT, NodeId};
+use crate::sys::inotify as sys;
 
 /// The table of mounts, as last read.
 pub(super) struct Mounts {
@@ -188,8 +191,17 @@ impl Inotify {
         if lives_on && let Some(old) = self.tree.find(parent, name) {
             self.drop_unmounted(old);
         }
+        self.mounting = self.is_mount(parent, name);
         self.enter(root, parent, name, How::Moved, out);
+        self.mounting = false;
         self.flag_mounts(root);
+    }
+
+    fn is_mount(&mut self, parent: NodeId, name: &[u8]) -> bool {
+        let Ok(dir) = self.open_node(parent, path_flags()) else {
+            return false;
+        };
+        with_nul(name, |name| sys::stat(dir.as_fd(), name)).is_ok_and(|stat| stat.mount_root)
     }
 
     /// A bind mount leaves without a word: the kernel watches what it showed as before,

@@ -18,6 +18,7 @@ use nix::sys::stat::Mode;
 use super::Report;
 use super::found::How;
 use super::inotify::Inotify;
+use super::limits::is_limit;
 use super::root::{File, Link, RootId, State};
 use super::scan::path_flags;
 use crate::sys::inotify::{self as sys, Identity, Stat};
@@ -46,6 +47,8 @@ struct Walk {
     trail: Vec<Identity>,
     /// Guards that could not be had.
     refused: Option<std::io::Error>,
+    /// Why it is not known whether anything is there.
+    barred: Option<nix::Error>,
     /// Real path of where the walk is.
     path: Vec<u8>,
 }
@@ -57,6 +60,14 @@ const MOVES: u32 = Mask::MOVE_SELF.0 | Mask::DELETE_SELF.0 | EXCL;
 pub(super) const REPLACED: u32 = MOVES | Mask::ATTRIB.0;
 const GOES: u32 = Mask::DELETE.0 | Mask::MOVED_TO.0 | EXCL;
 const COMES: u32 = Mask::CREATE.0 | Mask::MOVED_TO.0 | EXCL;
+
+impl Walk {
+    /// It goes no further.
+    fn ends(&mut self, error: nix::Error) -> End {
+        self.barred = bars(error).then_some(error);
+        End::Nothing
+    }
+}
 
 impl Inotify {
     /// Looks at the path of `root` again and serves what is there.
@@ -73,6 +84,7 @@ impl Inotify {
             leaf: None,
             trail: Vec::new(),
             refused: None,
+            barred: None,
             path: Vec::new(),
         };
         let mut end = self.walk(&mut walk);
@@ -100,10 +112,15 @@ impl Inotify {
                     out,
                 );
             }
+            // It keeps what it has until that can be looked at.
+            End::Nothing if walk.barred.is_some_and(|error| is_limit(error as i32)) => {}
             End::Nothing => self.serve_nothing(id),
         }
         if let Some(e) = walk.refused {
             self.refused_guard(id, &e);
+        }
+        if let Some(error) = walk.barred {
+            self.refused_root(id, &error.into());
         }
         self.flag_mounts(id);
     }
@@ -157,6 +174,7 @@ impl Inotify {
         let mut links = 0;
         walk.path.clear();
         walk.leaf = None;
+        walk.barred = None;
         let start = || {
             open(
                 "/",
@@ -166,7 +184,7 @@ impl Inotify {
         };
         let mut here = match start() {
             Ok(fd) => fd,
-            Err(_) => return End::Nothing,
+            Err(error) => return walk.ends(error),
         };
         // The directory and the name by which `here` was reached.
         let mut above: Option<(OwnedFd, Vec<u8>, Vec<u8>)> = None;
@@ -184,9 +202,9 @@ impl Inotify {
             };
             let fd = match found {
                 Ok(fd) => fd,
-                Err(_) => {
+                Err(error) => {
                     self.guard_above(walk, above.as_ref());
-                    return End::Nothing;
+                    return walk.ends(error);
                 }
             };
             let stat = match sys::stat(fd.as_fd(), c"") {
@@ -206,7 +224,7 @@ impl Inotify {
                     walk.path.clear();
                     match start() {
                         Ok(fd) => here = fd,
-                        Err(_) => return End::Nothing,
+                        Err(error) => return walk.ends(error),
                     }
                 }
                 todo.extend(components(&target));
@@ -279,6 +297,12 @@ impl Inotify {
             }
         }
     }
+}
+
+/// True for an error that does not say that nothing is there: a directory on the way that
+/// may not be searched, a limit.
+fn bars(error: nix::Error) -> bool {
+    error == nix::Error::EACCES || is_limit(error as i32)
 }
 
 /// The components of a path, the last one first.

@@ -5,7 +5,7 @@
 //! scanned is scanned to its end; the events of the renaming are in the queue and
 //! put it in its place.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::{OFlag, openat};
@@ -30,8 +30,9 @@ const OPEN_AT_ONCE: usize = 64;
 struct Frame {
     fd: OwnedFd,
     node: NodeId,
-    /// Names of sub-directories to enter, each ended by NUL.
+    /// Names of sub-directories to enter, each ended by NUL, and their inodes.
     subs: Vec<u8>,
+    inodes: VecDeque<u64>,
     at: usize,
     how: How,
 }
@@ -64,7 +65,7 @@ impl Inotify {
         let mut stack = Vec::new();
         self.open_frame(root, top, fd, how, &mut stack, &mut found, out);
         while let Some(frame) = stack.last_mut() {
-            let Some(name) = next_name(frame) else {
+            let Some((name, inode)) = next_name(frame) else {
                 self.close_frame(&mut stack, root);
                 continue;
             };
@@ -82,6 +83,9 @@ impl Inotify {
             match openat(dir, name.as_slice(), dir_flags(), Mode::empty()) {
                 Ok(fd) => {
                     let met = self.meet(parent, &name, fd.as_fd());
+                    if let Ok(Met::New(id, _)) = met {
+                        self.tree.number(id, inode);
+                    }
                     if matches!(
                         (how, &met),
                         (How::Since(_), Ok(Met::New(..) | Met::Moved(..)))
@@ -102,7 +106,7 @@ impl Inotify {
                     }
                     let next = match met {
                         Ok(Met::New(id, _))
-                            if self.came_meanwhile(root, id)
+                            if self.came_meanwhile(root, id, fd.as_fd())
                                 || self.remade(root, fd.as_fd(), how) =>
                         {
                             let how = arrival(fd.as_fd(), how);
@@ -136,10 +140,15 @@ impl Inotify {
         self.seen.own_done(until);
     }
 
-    /// True for a directory that a tree did not have before it was away for a while.
-    fn came_meanwhile(&self, root: RootId, id: NodeId) -> bool {
-        let held = self.returned.get(&root);
-        held.is_some_and(|held| held.binary_search(&self.tree.place(id)).is_err())
+    /// True for a directory that a tree did not have by this name before it was away for
+    /// a while.
+    fn came_meanwhile(&self, root: RootId, id: NodeId, dir: BorrowedFd<'_>) -> bool {
+        let (Some(held), Some(node)) = (self.returned.get(&root), self.tree.get(id)) else {
+            return false;
+        };
+        let had = |inode| held.binary_search(&self.tree.place(id, inode)).is_ok();
+        // Where something is mounted, a listing has the number of what that hides.
+        !had(node.inode) && !sys::stat(dir, c"").is_ok_and(|stat| had(stat.inode))
     }
 
     /// True for a directory of such a tree that was made anew by its old name.
@@ -163,6 +172,7 @@ impl Inotify {
             fd,
             node,
             subs: Vec::new(),
+            inodes: VecDeque::new(),
             at: 0,
             how,
         };
@@ -196,6 +206,7 @@ impl Inotify {
                 {
                     frame.subs.extend_from_slice(entry.name);
                     frame.subs.push(0);
+                    frame.inodes.push_back(entry.inode);
                 }
                 let arrived = (rescan && keeps).then(|| !old_names.contains(entry.name));
                 // A rescan knows only when it meets a directory whether it is new here.
@@ -321,8 +332,8 @@ fn known(how: How) -> How {
     }
 }
 
-/// The next sub-directory to enter.
-fn next_name(frame: &mut Frame) -> Option<Vec<u8>> {
+/// The next sub-directory to enter, and its inode.
+fn next_name(frame: &mut Frame) -> Option<(Vec<u8>, u64)> {
     let rest = frame.subs.get(frame.at..)?;
     let name = rest
         .split(|&b| b == 0)
@@ -330,5 +341,5 @@ fn next_name(frame: &mut Frame) -> Option<Vec<u8>> {
         .filter(|n| !n.is_empty())?
         .to_vec();
     frame.at += name.len() + 1;
-    Some(name)
+    Some((name, frame.inodes.pop_front().unwrap_or_default()))
 }

@@ -52,6 +52,7 @@ impl Inotify {
         if let Some(watch) = self.kernel.get_mut(wd) {
             watch.nodes = top;
         }
+        self.tree.number(top, stat.inode);
         let standing = self.top_standing(id);
         self.flag(top, standing);
         // Which names it had then is not known: what is new in it its times say.

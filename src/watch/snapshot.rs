@@ -61,6 +61,11 @@ impl Entry {
         self.mode & libc::S_IFMT
     }
 
+    /// Type, number, birth: what a rename does not change.
+    pub fn identity(&self) -> (u32, u64, i64) {
+        (self.kind(), self.inode, self.born.0)
+    }
+
     /// A directory.
     pub fn is_dir(&self) -> bool {
         self.kind() == libc::S_IFDIR

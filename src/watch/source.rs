@@ -42,12 +42,13 @@ impl Source for Inotify {
         if self.lingers {
             return Some(self.retry.now);
         }
-        self.retry.at
+        self.retry.at.into_iter().chain(self.closing.at()).min()
     }
 
     fn tick(&mut self, now: Moment, out: &mut Vec<Report>) {
         self.forget_rescan();
         self.time = SystemTime::now();
+        self.look_at_closing(now, out);
         self.retry_lacks(now, out);
         self.kernel.go_home();
     }

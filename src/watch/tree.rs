@@ -2,7 +2,7 @@
 //! and their name, so that a path is made when it is needed and a renamed
 //! subtree needs no other change than its top.
 //!
-//! 56 bytes a node, its name, and an entry in the index by parent and name.
+//! 64 bytes a node, its name, and an entry in the index by parent and name.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -43,6 +43,8 @@ pub(super) struct Node {
     pub parent: NodeId,
     pub root: RootId,
     pub wd: Wd,
+    /// The number of its inode, where it was found; 0: not known.
+    pub inode: u64,
     /// The next place with the same inode.
     pub twin: NodeId,
     child: NodeId,
@@ -98,6 +100,7 @@ impl Tree {
             parent: NodeId::NONE,
             root,
             wd,
+            inode: 0,
             twin,
             child: NodeId::NONE,
             next: NodeId::NONE,
@@ -283,12 +286,19 @@ impl Tree {
         true
     }
 
-    /// What stands for the path of `id` below the top of its tree: 8 bytes, so that
-    /// a tree can be known again at a small price.
-    pub fn place(&self, id: NodeId) -> u64 {
+    /// What stands for the path of `id` below the top of its tree and for the inode that
+    /// it leads to: 8 bytes, so that a tree can be known again at a small price.
+    pub fn place(&self, id: NodeId, inode: u64) -> u64 {
         let mut path = Vec::new();
         self.path(id, &mut path);
-        self.hash.hash_one(path)
+        self.hash.hash_one((path, inode))
+    }
+
+    /// Notes which inode a place is.
+    pub fn number(&mut self, id: NodeId, inode: u64) {
+        if let Some(n) = self.get_mut(id) {
+            n.inode = inode;
+        }
     }
 
     /// Appends the path of `id` below the top of its tree: `a/b/c`, or nothing.

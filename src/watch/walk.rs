@@ -69,6 +69,39 @@ pub fn take(spec: &Spec) -> io::Result<Snapshot> {
     Ok(walk.found)
 }
 
+/// As `take`, of what is at and below the directory `dir` of a snapshot.
+///
+/// # Errors
+/// It cannot be looked at, for another reason than that it is not there.
+pub fn below(spec: &Spec, dir: &[u8]) -> io::Result<Snapshot> {
+    let mut walk = Walk {
+        spec,
+        found: Snapshot::new(),
+        buffer: vec![0; BUFFER],
+    };
+    let Some(entry) = look(spec, dir)?.filter(|entry| spec.wants(dir, entry.is_dir())) else {
+        return Ok(walk.found);
+    };
+    walk.found.insert(dir.into(), entry);
+    if let Some(level) = walk.enters(dir).filter(|_| entry.is_dir()) {
+        let path = spec.absolute(dir);
+        let fd = match open_top(Path::new(&path), false) {
+            Err(error) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => open_long(&path)?,
+            other => other?,
+        };
+        let fd = fd.map(|fd| openat(&fd, ".", dir_flags(), Mode::empty()));
+        if let Some(fd) = fd.transpose()? {
+            walk.below(Frame {
+                fd: Some(fd),
+                path: dir.into(),
+                level,
+                subs: Vec::new(),
+            });
+        }
+    }
+    Ok(walk.found)
+}
+
 /// None: it is not there.
 fn open_top(path: &Path, follow: bool) -> io::Result<Option<OwnedFd>> {
     let mut flags = path_flags();
@@ -87,6 +120,23 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// At which level the directory `dir` is entered, if it is.
+    fn enters(&self, dir: &[u8]) -> Option<Option<u32>> {
+        let base = match &self.spec.pattern {
+            Some(_) => self.spec.path().as_os_str().as_bytes(),
+            None => b"",
+        };
+        let mut path: Box<[u8]> = base.into();
+        let mut level = self.spec.is_root(&path).then_some(0);
+        let names = dir.strip_prefix(base)?.split(|&byte| byte == b'/');
+        for name in names.filter(|name| !name.is_empty()) {
+            path = join(&path, name);
+            let root = self.spec.pattern.is_some() && self.spec.is_root(&path);
+            level = self.enter(&path, name, level, root)?;
+        }
+        Some(level)
+    }
+
     fn below(&mut self, top: Frame) {
         let mut stack = vec![top];
         if let Some(top) = stack.last_mut() {

@@ -14,6 +14,7 @@ use super::view::View;
 use crate::control::MAX_TABLE;
 use crate::exit::Exit;
 use crate::log::{Destination, LogSettings};
+use crate::open_files;
 use crate::run::mail::MAILER;
 use crate::table::{Dialect, Mask, PathSpec};
 use crate::watch::{Request, Source};
@@ -38,7 +39,7 @@ pub fn foreground(table: &Path, options: ForegroundOptions) -> ExitCode {
     match serve(table, &options) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("incrond: {error}");
+            eprintln!("incrond: {}", open_files::named(error));
             Exit::Failure.into()
         }
     }
@@ -53,8 +54,9 @@ fn serve(table: &Path, options: &ForegroundOptions) -> io::Result<Exit> {
         Ok(bytes) => bytes,
         Err(error) => {
             eprintln!(
-                "incrond: cannot read the table {}: {error}",
-                table.display()
+                "incrond: cannot read the table {}: {}",
+                table.display(),
+                open_files::named(error)
             );
             return Ok(Exit::Config);
         }

@@ -39,6 +39,7 @@ pub use providers::{about as about_provider, find as find_provider};
 pub use stop::KILLING;
 
 use crate::exit::Exit;
+use crate::open_files;
 use channel::{Channel, Incoming};
 use engine::{Engine, Flow};
 use protocol::{Settings, ToWorker};
@@ -50,7 +51,7 @@ pub fn main(channel: OwnedFd) -> ExitCode {
     match serve(Channel::new(channel)) {
         Ok(()) => Exit::Success.into(),
         Err(error) => {
-            log::error!("worker stopped: {error}");
+            log::error!("worker stopped: {}", open_files::named(error));
             Exit::Failure.into()
         }
     }

@@ -17,7 +17,7 @@ use super::file::FileLine;
 use super::life::{Ends, Life};
 use super::line::Step;
 use super::operations::Op;
-use super::served::{Served, Streams, now, read_at};
+use super::served::{Served, Streams, now};
 use super::snapshot::{Id, Snapshot, base, dir, id, snapshot};
 use super::table::{FILE_KEY, Kind, kinds, table};
 
@@ -150,7 +150,7 @@ impl<'a> Game<'a> {
             overflows: false,
         };
         for served in &mut self.lines {
-            served.line.happened(&step);
+            served.happened(&step);
         }
         let gone = self.before.values().map(|(id, _)| *id);
         self.dead.extend(gone.filter(|id| !alive.contains(id)));
@@ -165,11 +165,10 @@ impl<'a> Game<'a> {
     }
 
     fn news(&mut self) {
-        for (key, event) in self.streams.news(&self.prefix.path("out")) {
+        for (key, event, at) in self.streams.news(&self.prefix.path("out")) {
             let path = event.target().into_string().unwrap();
             let path = path.strip_prefix(self.top.to_str().unwrap()).unwrap();
             let path = path.trim_start_matches('/').to_owned();
-            let at = read_at(&event);
             if path.starts_with("d/z") {
                 self.sentinels.insert((key, path), at);
             } else if key == FILE_KEY {

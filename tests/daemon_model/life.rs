@@ -58,7 +58,7 @@ impl Game<'_> {
         self.life.ends.stopped = Some(stopped);
         self.life.all_ends += 1;
         for served in &mut self.lines {
-            served.at_stop.clone_from(&served.line.view);
+            served.stops();
         }
         match daemon.stop() {
             Some(0) => Ok(()),

@@ -4,13 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use incron::event::{Event, Origin, Recorded};
 use incron::table::Mask;
 
 use super::life::Ends;
-use super::line::Line;
+use super::line::{Line, Step};
 use super::snapshot::{Id, Snapshot, base};
 use super::table::Kind;
 
@@ -22,9 +22,10 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// New events, with the key of their line. Each process has a file, KEY.PID, whose
-    /// end may be half a line: its worker was killed.
-    pub fn news(&mut self, dir: &Path) -> Vec<(String, Event)> {
+    /// New events, with the key of their line and a time after which they were told: work
+    /// that waited at a stop is told when there is a process again. Each has a file,
+    /// KEY.PID, whose end may be half a line: its worker was killed.
+    pub fn news(&mut self, dir: &Path) -> Vec<(String, Event, usize)> {
         let mut news = Vec::new();
         for entry in fs::read_dir(dir).unwrap().flatten() {
             let path = entry.path();
@@ -32,6 +33,7 @@ impl Streams {
             if entry.metadata().is_ok_and(|meta| meta.len() == *from) {
                 continue;
             }
+            let begun = entry.metadata().unwrap().created().map_or(0, nanoseconds);
             let mut file = File::open(&path).unwrap();
             file.seek(SeekFrom::Start(*from)).unwrap();
             let mut text = Vec::new();
@@ -46,7 +48,8 @@ impl Streams {
                 let name = entry.file_name();
                 let key = name.to_str().unwrap().split('.').next().unwrap();
                 assert_eq!(told.key, key, "a line's event in another's stream");
-                news.push((told.key, told.event));
+                let at = read_at(&told.event).max(begun);
+                news.push((told.key, told.event, at));
             }
         }
         news
@@ -55,7 +58,11 @@ impl Streams {
 
 /// When an event was read, in nanoseconds.
 pub fn read_at(event: &Event) -> usize {
-    event.time.duration_since(UNIX_EPOCH).unwrap().as_nanos() as usize
+    nanoseconds(event.time)
+}
+
+fn nanoseconds(time: SystemTime) -> usize {
+    time.duration_since(UNIX_EPOCH).unwrap().as_nanos() as usize
 }
 
 /// Now, as `read_at` counts.
@@ -72,8 +79,12 @@ pub struct Served {
     pub armed: bool,
     /// What it heard of when the daemon was last stopped.
     pub at_stop: Snapshot,
-    /// What was written down at a stop by SIGTERM, and is as it was then.
+    /// The part of that which was never away since.
+    kept: Snapshot,
+    /// What was written down at a stop by SIGTERM, and was never away from then to the
+    /// last check; what was away since that.
     lasting: Snapshot,
+    away: BTreeSet<String>,
     /// How often, by name, a thing came or was closed after writing.
     happened: HashMap<(String, u32), usize>,
     /// How often that was told, but for `offline`; how often that, by path.
@@ -91,11 +102,31 @@ impl Served {
             on: false,
             armed: false,
             at_stop: Snapshot::new(),
+            kept: Snapshot::new(),
             lasting: Snapshot::new(),
+            away: BTreeSet::new(),
             happened: HashMap::new(),
             told: HashMap::new(),
             offline: HashMap::new(),
         }
+    }
+
+    /// The daemon is stopped: it has written down all there is.
+    pub fn stops(&mut self) {
+        self.at_stop.clone_from(&self.line.view);
+        self.kept.clone_from(&self.line.view);
+    }
+
+    /// Something has happened. A name that went and came back was told of both; the second
+    /// may not have been written down when all is killed, and then its next end leaves no
+    /// trace.
+    pub fn happened(&mut self, step: &Step<'_>) {
+        self.line.happened(step);
+        let view = &self.line.view;
+        let there = |path: &String, thing: &(Id, char)| view.get(path) == Some(thing);
+        self.kept.retain(|path, thing| there(path, thing));
+        let away = self.lasting.iter().filter(|(p, thing)| !there(p, thing));
+        self.away.extend(away.map(|(path, _)| path.clone()));
     }
 
     pub fn hear(&mut self, at: usize, path: &str, event: Event) {
@@ -142,8 +173,8 @@ impl Served {
     ) -> Result<(), String> {
         let line = &self.line;
         if let Some(started) = started {
-            let wrong = line.told.iter().find(|(at, e)| {
-                *at >= started && (e.origin != Origin::Offline || !self.kind.catch_up)
+            let wrong = line.told.iter().find(|(_, e)| {
+                read_at(e) >= started && (e.origin != Origin::Offline || !self.kind.catch_up)
             });
             if wrong.is_some() {
                 return Err(self.explain("not offline"));
@@ -176,11 +207,11 @@ impl Served {
         self.line.settle(top, all);
         self.armed = self.on;
         if ends.stopped.is_some() && !ends.killed {
-            self.lasting.clone_from(&self.at_stop);
+            self.lasting.clone_from(&self.kept);
+        } else {
+            self.lasting.retain(|path, _| !self.away.contains(path));
         }
-        let view = &self.line.view;
-        self.lasting
-            .retain(|path, thing| view.get(path) == Some(thing));
+        self.away.clear();
     }
 
     /// Nothing was told more often than it happened; after `ends`, once more each.

@@ -121,6 +121,7 @@ impl Line {
         }
         let heard = self.dirs_now.iter().filter(|(p, _)| self.scope.inside(p));
         let inside: BTreeSet<Id> = heard.map(|(_, id)| *id).collect();
+        let dirs_before = self.dirs_now.clone();
         let after = self.look(step.top, step.after);
         for (id, paths) in &mut self.dirs {
             if !step.alive.contains(id) {
@@ -133,8 +134,10 @@ impl Line {
         let plain = self.scope.is_plain() && !step.hidden;
         let mut arrived = Vec::new();
         for (path, (id, kind)) in &after {
+            // Another link to it may be in the directory that is there now.
+            let stays = dirs_before.get(dir(path)) == self.dirs_now.get(dir(path));
             let same = self.view.get(path).is_some_and(|(old, _)| old == id);
-            if same || mounted.as_ref() == Some(path) {
+            if same && stays || mounted.as_ref() == Some(path) {
                 continue;
             }
             let direct = named.contains(path);
@@ -193,6 +196,7 @@ impl Line {
                 self.need((*id, true), need);
             }
         }
+        self.count_hidden(step, &after);
         self.rerouted |= step.uncovered || step.mounted.is_some();
         self.follow(&after);
         self.sighted.extend(seen.iter());
@@ -203,6 +207,30 @@ impl Line {
         self.ever
             .retain(|id| step.hidden || step.alive.contains(id));
         self.view = after;
+    }
+
+    /// A directory that a mount hides may be reached where the line does not hear of it
+    /// (what it showed was bound to its path): it is told by the path that it had, as
+    /// nothing else would tell of it when the mount ends.
+    fn count_hidden(&mut self, step: &Step<'_>, view: &Snapshot) {
+        if !step.hidden {
+            return;
+        }
+        let known = |path: &String| {
+            let above = step.after.get(dir(path));
+            let seen = above.is_some_and(|(id, _)| self.ever.contains(id));
+            seen && !view.contains_key(&self.scope.as_told(path))
+        };
+        let arrived = |(path, (id, _)): &(&String, &(Id, char))| {
+            let before = step.before.get(*path);
+            before.is_none_or(|(old, _)| old != id) && known(path)
+        };
+        for (path, _) in step.after.iter().filter(arrived) {
+            *self.came.entry(base(path).to_owned()).or_default() += 1;
+        }
+        if let Some((_, path)) = step.written.as_ref().filter(|(_, path)| known(path)) {
+            *self.closed.entry(base(path).to_owned()).or_default() += 1;
+        }
     }
 
     fn need(&mut self, what: (Id, bool), need: Need) {

@@ -280,3 +280,91 @@ fn a_tree_that_is_at_a_second_place_is_told_there() {
         assert_eq!(play(&ops, game), Ok(()), "{game:?}");
     }
 }
+
+#[test]
+fn a_directory_that_took_the_name_of_another_while_its_path_was_away_is_told() {
+    let p = |s: &str| s.to_owned();
+    let ops = [
+        Op::Tree(p("d/b")),
+        Op::Tree(p("o/c")),
+        Op::Switch(p("d/b"), p("d/a")),
+        Op::Read,
+        Op::Switch(p("o/nothing"), p("d/a")),
+        Op::Check,
+        Op::Exchange(p("d/b/a/b"), p("o/c/a")),
+        Op::Switch(p("d/b"), p("d/a")),
+    ];
+    let lines = true;
+    assert_eq!(play(&ops, Game { lines, ..plain() }), Ok(()));
+}
+
+#[test]
+fn a_directory_that_leaves_two_places_at_once_has_one() {
+    const NAME: &str = "a_directory_that_leaves_two_places_at_once_has_one";
+    if !watch_kit::in_own_mounts(NAME) {
+        return;
+    }
+    let p = |s: &str| s.to_owned();
+    let ops = [
+        Op::MkdirAll(p("d/g/b/f")),
+        Op::Switch(p("d/.h/f/a"), p("d/a")),
+        Op::Exchange(p("d/a"), p("d/g")),
+        Op::Read,
+        Op::MkdirAll(p("d/f/.h/c")),
+        Op::Bind(p("d/a"), p("d/f")),
+        Op::Rename(p("d/a/b"), p("d/a/a")),
+        Op::Probe,
+        Op::Exchange(p("d/a/a"), p("d/g")),
+        Op::MkdirAll(p("d/g/.h")),
+    ];
+    let deck = Deck {
+        mounts: true,
+        ..Deck::default()
+    };
+    for game in [plain(), marked()].into_iter().filter(|game| plays(*game)) {
+        assert_eq!(play(&ops, Game { deck, ..game }), Ok(()), "{game:?}");
+    }
+}
+
+/// By a bind mount of a directory over one that it is in, and of one that a mount hides.
+#[test]
+fn what_a_mount_hides_has_not_moved_to_where_else_it_is_seen() {
+    const NAME: &str = "what_a_mount_hides_has_not_moved_to_where_else_it_is_seen";
+    if !watch_kit::in_own_mounts(NAME) {
+        return;
+    }
+    let p = |s: &str| s.to_owned();
+    let over = [
+        Op::MkdirAll(p("d/b/a/.h")),
+        Op::Mkdir(p("d/b/b")),
+        Op::Read,
+        Op::Bind(p("d/b/b"), p("d/b")),
+        Op::Check,
+        Op::Unmount(p("d/b")),
+        Op::Probe,
+    ];
+    let filled = [
+        Op::Tree(p("d/a/f/b")),
+        Op::Read,
+        Op::Bind(p("d/a/f"), p("d/a")),
+        Op::Write(p("d/a/b/f")),
+    ];
+    let hidden = [
+        Op::MkdirAll(p("d/a/b/a")),
+        Op::Tree(p("d/b")),
+        Op::Read,
+        Op::Mount(p("d/b/a")),
+        Op::Bind(p("d/b"), p("d/a")),
+        Op::Write(p("d/a/a/f")),
+        Op::Check,
+        Op::Unmount(p("d/b/a")),
+        Op::Probe,
+    ];
+    let deck = Deck {
+        mounts: true,
+        ..Deck::default()
+    };
+    for ops in [&over[..], &filled, &hidden] {
+        assert_eq!(play(ops, Game { deck, ..plain() }), Ok(()));
+    }
+}

@@ -36,8 +36,9 @@ impl Engine {
         all
     }
 
-    /// Has the touched paths looked at. False: there is nothing to look at.
-    fn look(&mut self) -> bool {
+    /// Has the touched paths looked at. False: there is nothing to look at. `last`: there
+    /// may be no later look.
+    fn look(&mut self, last: bool) -> bool {
         self.catch_up.next = None;
         if self.catch_up.flight.is_some() {
             return false;
@@ -54,7 +55,7 @@ impl Engine {
             let Some(watched) = self.catch_up.watches.get_mut(&id) else {
                 continue;
             };
-            let marks = watched.marks.take(|path| waiting.contains(path));
+            let marks = watched.marks.take(&waiting, last);
             held |= !watched.marks.is_empty();
             if !marks.is_empty() {
                 flight.insert(id, marks);
@@ -87,12 +88,15 @@ impl Engine {
             let mut held = self.waiting(*id, Some(marks));
             if let Some(watched) = self.catch_up.watches.get_mut(id) {
                 held.extend(watched.marks.paths.keys().cloned());
-                held.retain(|path| marks.paths.contains_key(path));
-                for path in &held {
-                    watched.marks.put_back(
-                        path.clone(),
-                        marks.paths.get(path).copied().unwrap_or_default(),
-                    );
+                held.retain(|path| marks.paths.contains_key(path) || marks.moves(path));
+                if held.iter().any(|path| marks.moves(path)) {
+                    watched.marks.moved.extend(marks.moved.iter().cloned());
+                }
+                for (path, mark) in held
+                    .iter()
+                    .filter_map(|path| marks.paths.get_key_value(path))
+                {
+                    watched.marks.put_back(path.clone(), *mark);
                 }
             }
             except.insert(*id, held);
@@ -105,7 +109,7 @@ impl Engine {
     /// Does what was waiting for `deadline`.
     pub(in crate::worker) fn tick_catch_up(&mut self, now: Moment) {
         if self.catch_up.next.is_some_and(|at| at <= now) {
-            self.look();
+            self.look(false);
         }
     }
 
@@ -115,7 +119,7 @@ impl Engine {
         // After what is under way, all that is touched, and once more what changed
         // in the tick of that look.
         for _ in 0..3 {
-            if !self.catch_up.is_busy() && !self.look() {
+            if !self.catch_up.is_busy() && !self.look(true) {
                 return;
             }
             self.catch_up.fresh = false;
