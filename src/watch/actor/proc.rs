@@ -6,9 +6,10 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::hash::{DefaultHasher, Hasher};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
@@ -17,7 +18,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, sysconf};
 
 use super::container;
-use super::process::{Image, Program, Reader, Rest};
+use super::process::{Image, Marks, Program, Reader, Rest};
 
 /// Of a command line, in bytes and words: what tells programs apart is at its start.
 const MAX_CMDLINE: usize = 4096;
@@ -42,24 +43,33 @@ impl Proc {
             own_mounts: None,
         };
         let own = open(std::process::id().cast_signed());
-        proc.own_mounts = own.and_then(|dir| mounts(&dir));
+        proc.own_mounts = own.and_then(|dir| namespace(&dir, "ns/mnt"));
         proc
     }
 
     /// The container, by the cgroup; else, in other mounts than ours, by its root.
     fn container(&self, dir: &OwnedFd, cgroups: &str, image: &mut Image, last: Option<&Image>) {
         image.container = container::of_cgroups(cgroups);
-        if image.container.is_some() {
+        let mounts = image.marks.mounts;
+        if image.container.is_some() || mounts == self.own_mounts || mounts.is_none() {
             return;
         }
-        image.mounts = mounts(dir);
-        if image.mounts == self.own_mounts || image.mounts.is_none() {
-            return;
-        }
-        image.container = match last.filter(|last| last.mounts == image.mounts) {
+        image.container = match last.filter(|last| last.marks.mounts == mounts) {
             Some(last) => last.container.clone(),
             None => text(dir, "mountinfo").and_then(|text| container::of_mounts(&text)),
         };
+    }
+}
+
+/// The marks of the process, whose cgroups are these.
+fn marks(dir: &OwnedFd, cgroups: &[u8]) -> Marks {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(cgroups);
+    Marks {
+        cgroups: hasher.finish(),
+        session: number(dir, "sessionid"),
+        mounts: namespace(dir, "ns/mnt"),
+        pids: namespace(dir, "ns/pid"),
     }
 }
 
@@ -74,10 +84,14 @@ impl Reader for Proc {
 
     fn open(&self, pid: i32) -> Option<(OwnedFd, Program)> {
         let dir = open(pid)?;
-        let program = Program {
-            exe: readlinkat(dir.as_fd(), "exe").ok().map(PathBuf::from),
+        let exe = || readlinkat(dir.as_fd(), "exe").ok().map(PathBuf::from);
+        let mut program = Program {
+            exe: exe(),
             cmdline: words(&bytes(&dir, "cmdline", MAX_CMDLINE).unwrap_or_default()),
         };
+        if program.exe.is_some() && program.cmdline.is_empty() && exe().is_none() {
+            program.exe = None; // it has ended in between
+        }
         Some((dir, program))
     }
 
@@ -85,17 +99,12 @@ impl Reader for Proc {
         let stat = Stat::parse(&bytes(dir, "stat", MAX_FILE)?)?;
         let status = text(dir, "status").unwrap_or_default();
         let cgroups = text(dir, "cgroup").unwrap_or_default();
-        let number = |name| {
-            text(dir, name)?
-                .trim()
-                .parse()
-                .ok()
-                .filter(|id| *id != UNSET)
-        };
+        let marks = marks(dir, cgroups.as_bytes());
         let mut image = Image {
             cgroup: cgroup(&cgroups),
-            login_uid: number("loginuid"),
-            session: number("sessionid"),
+            login_uid: number(dir, "loginuid"),
+            session: marks.session,
+            marks,
             ..Image::default()
         };
         self.container(dir, &cgroups, &mut image, last);
@@ -112,6 +121,11 @@ impl Reader for Proc {
             ended: stat.ended,
             image,
         })
+    }
+
+    fn is_like(&self, dir: &OwnedFd, last: &Image) -> Option<bool> {
+        let cgroups = bytes(dir, "cgroup", MAX_FILE)?;
+        Some(marks(dir, &cgroups) == last.marks)
     }
 
     fn pids(&self) -> Vec<i32> {
@@ -152,10 +166,15 @@ fn open(pid: i32) -> Option<OwnedFd> {
 }
 
 /// The number in `mnt:[NUMBER]`.
-fn mounts(dir: &OwnedFd) -> Option<u64> {
-    let link = readlinkat(dir.as_fd(), "ns/mnt").ok()?;
-    let text = link.as_bytes().strip_prefix(b"mnt:[")?.strip_suffix(b"]")?;
-    std::str::from_utf8(text).ok()?.parse().ok()
+fn namespace(dir: &OwnedFd, name: &str) -> Option<u64> {
+    let link = readlinkat(dir.as_fd(), name).ok()?;
+    let (_, text) = link.to_str()?.split_once(":[")?;
+    text.strip_suffix(']')?.parse().ok()
+}
+
+fn number(dir: &OwnedFd, name: &str) -> Option<u32> {
+    let id = text(dir, name)?.trim().parse().ok();
+    id.filter(|id| *id != UNSET)
 }
 
 /// A file of at most `most` bytes, in as few calls as it takes: procfs makes up its
