@@ -14,7 +14,7 @@ use super::own_fd;
 /// `CN_IDX_PROC`, and its multicast group.
 const GROUP: u32 = 1;
 /// Messages taken by one call.
-const MANY: usize = 32;
+const MANY: usize = 16;
 /// Every message of the connector fits: 76 bytes.
 pub const MAX: usize = 128;
 

@@ -170,7 +170,7 @@ impl Inbox {
 
     /// Brings into `merge` all that has happened until `now`. What it returns is the
     /// moment until which that is complete; `now`, unless a program is still to be
-    /// looked at.
+    /// looked at: then whoever waits for programs does not sleep.
     pub fn collect(&self, now: u64, merge: &mut Merge) -> u64 {
         // From what is last to what is first: what a thread takes out of a socket
         // meanwhile is seen among the looks.

@@ -221,16 +221,14 @@ impl Shared {
         }
     }
 
-    /// Looks at one program, and tells the cache; false: there was none.
+    /// Looks at one program, and tells the cache; false: no other one waits.
     fn step(&self, post: &Post) -> bool {
         match self.inbox.look(post) {
-            Looked::Something => {
-                if let Some(mut heard) = self.heard.try_lock() {
-                    heard.take_in_now(&self.inbox);
-                }
-                // Else whoever has it looks again when he goes.
-                true
-            }
+            // Where another has the cache, he looks again when he goes.
+            Looked::Something => self
+                .heard
+                .try_lock()
+                .is_none_or(|mut heard| !heard.take_in_now(&self.inbox)),
             Looked::Full => {
                 self.heard.lock().take_in_now(&self.inbox);
                 if post.is_full() {
@@ -260,9 +258,10 @@ impl Shared {
 }
 
 impl Heard {
-    fn take_in_now(&mut self, inbox: &Inbox) {
+    /// All that has happened until now; false: not all can be told yet.
+    fn take_in_now(&mut self, inbox: &Inbox) -> bool {
         let now = self.cache.reader().now();
-        self.take_in(inbox, now);
+        self.take_in(inbox, now) >= now
     }
 
     /// Tells the cache what has happened until `now`, and returns the moment until which

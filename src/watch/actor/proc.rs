@@ -4,7 +4,7 @@
 //! means this process for ever, so two processes that share a number cannot mix.
 //! What goes first when a process ends is read first: its program.
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::fs::File;
 use std::hash::{DefaultHasher, Hasher};
 use std::io::Read;
@@ -12,13 +12,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, sysconf};
 
 use super::container;
 use super::process::{Image, Marks, Program, Reader, Rest};
+use crate::sys::read_link_at;
 
 /// Of a command line, in bytes and words: what tells programs apart is at its start.
 const MAX_CMDLINE: usize = 4096;
@@ -30,7 +31,7 @@ const UNSET: u32 = u32::MAX;
 
 /// /proc of this machine.
 pub struct Proc {
-    ticks_a_second: u64,
+    nanos_a_tick: u64,
     own_mounts: Option<u64>,
 }
 
@@ -39,11 +40,11 @@ impl Proc {
     pub fn new() -> Self {
         let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
         let mut proc = Self {
-            ticks_a_second: u64::try_from(ticks).unwrap_or(100).max(1),
+            nanos_a_tick: 1_000_000_000 / u64::try_from(ticks).unwrap_or(100).clamp(1, 1_000_000),
             own_mounts: None,
         };
         let own = open(std::process::id().cast_signed());
-        proc.own_mounts = own.and_then(|dir| namespace(&dir, "ns/mnt"));
+        proc.own_mounts = own.and_then(|dir| namespace(&dir, c"ns/mnt"));
         proc
     }
 
@@ -68,8 +69,8 @@ fn marks(dir: &OwnedFd, cgroups: &[u8]) -> Marks {
     Marks {
         cgroups: hasher.finish(),
         session: number(dir, "sessionid"),
-        mounts: namespace(dir, "ns/mnt"),
-        pids: namespace(dir, "ns/pid"),
+        mounts: namespace(dir, c"ns/mnt"),
+        pids: namespace(dir, c"ns/pid"),
     }
 }
 
@@ -84,7 +85,7 @@ impl Reader for Proc {
 
     fn open(&self, pid: i32) -> Option<(OwnedFd, Program)> {
         let dir = open(pid)?;
-        let exe = || readlinkat(dir.as_fd(), "exe").ok().map(PathBuf::from);
+        let exe = || read_link_at(dir.as_fd(), c"exe").ok().map(PathBuf::from);
         let mut program = Program {
             exe: exe(),
             cmdline: words(&bytes(&dir, "cmdline", MAX_CMDLINE).unwrap_or_default()),
@@ -144,8 +145,7 @@ impl Reader for Proc {
     fn ticks(&self, at: u64) -> u64 {
         // The two clocks differ by the time that the machine was suspended.
         let slept = nanos(ClockId::CLOCK_BOOTTIME).saturating_sub(self.now());
-        let nanos = u128::from(at + slept) * u128::from(self.ticks_a_second);
-        u64::try_from(nanos / 1_000_000_000).unwrap_or(u64::MAX)
+        at.saturating_add(slept) / self.nanos_a_tick
     }
 }
 
@@ -166,8 +166,8 @@ fn open(pid: i32) -> Option<OwnedFd> {
 }
 
 /// The number in `mnt:[NUMBER]`.
-fn namespace(dir: &OwnedFd, name: &str) -> Option<u64> {
-    let link = readlinkat(dir.as_fd(), name).ok()?;
+fn namespace(dir: &OwnedFd, name: &CStr) -> Option<u64> {
+    let link = read_link_at(dir.as_fd(), name).ok()?;
     let (_, text) = link.to_str()?.split_once(":[")?;
     text.strip_suffix(']')?.parse().ok()
 }
@@ -182,17 +182,16 @@ fn number(dir: &OwnedFd, name: &str) -> Option<u32> {
 fn bytes(dir: &OwnedFd, name: &str, most: usize) -> Option<Vec<u8>> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let mut file = File::from(openat(dir.as_fd(), name, flags, Mode::empty()).ok()?);
-    let mut bytes = vec![0; 4096];
-    let mut length = 0;
+    let mut page = [0; 4096];
+    let mut bytes = Vec::new();
     loop {
-        let read = file.read(bytes.get_mut(length..)?).ok()?;
-        length += read;
+        let read = file.read(&mut page).ok()?;
+        bytes.extend_from_slice(page.get(..read)?);
         // It gives a page at most; what is less than asked for is the end.
-        if read == 0 || length < bytes.len() || length >= most {
-            bytes.truncate(length.min(most));
+        if read < page.len() || bytes.len() >= most {
+            bytes.truncate(most);
             return Some(bytes);
         }
-        bytes.resize(length + 4096, 0);
     }
 }
 

@@ -91,10 +91,15 @@ impl<R: Reader> Cache<R> {
     /// The same process with this program.
     fn like(was: &Process, at: u64, look: Look<R::Found>) -> Process {
         let program = look.found.map(|(_, program)| program).unwrap_or_default();
+        let last = &*was.image;
         let image = Image {
             exe: program.exe,
             cmdline: program.cmdline,
-            ..(*was.image).clone()
+            login_uid: last.login_uid,
+            session: last.session,
+            cgroup: last.cgroup.clone(),
+            container: last.container.clone(),
+            marks: last.marks,
         };
         Process {
             since: at,
