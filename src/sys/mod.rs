@@ -10,6 +10,7 @@ mod fd;
 mod identity;
 pub mod inotify;
 mod lease;
+mod link;
 pub(crate) mod memory;
 mod namespace;
 pub mod netlink;
@@ -28,6 +29,7 @@ pub use identity::{Identity, Spawn, pidfd_of, pidfd_open, spawn_worker};
 #[cfg(feature = "pam")]
 pub use identity::{exec_worker, join_groups};
 pub use lease::is_being_written;
+pub use link::read_link_at;
 pub use namespace::{namespace_owner, read_files_as};
 #[cfg(feature = "pam")]
 pub use pam::{PamError, PamSession, clear_environment};

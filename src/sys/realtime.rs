@@ -27,28 +27,22 @@ pub fn run_first() -> io::Result<()> {
     }
 }
 
-/// The numbers of the processors that the calling thread may use; none where that is
+/// The numbers of the processors that the calling thread may use; 0 alone where that is
 /// not known.
-fn processors() -> Vec<usize> {
+pub fn processors() -> Vec<u32> {
     let Ok(allowed) = sched_getaffinity(THIS) else {
-        return Vec::new();
+        return vec![0];
     };
     let is_allowed = |cpu: &usize| allowed.is_set(*cpu).unwrap_or(false);
-    (0..CpuSet::count()).filter(is_allowed).collect()
+    let cpus = (0..CpuSet::count()).filter(is_allowed);
+    cpus.filter_map(|cpu| u32::try_from(cpu).ok()).collect()
 }
 
-/// How many those are.
-pub fn count_processors() -> usize {
-    processors().len().max(1)
-}
-
-/// Keeps the calling thread on the processor that is `nth` among those it may use;
-/// where there are fewer, or that is refused, it stays free.
-pub fn stay_on(nth: usize) {
-    if let Some(cpu) = processors().get(nth) {
-        let mut one = CpuSet::new();
-        let _ = one.set(*cpu).and_then(|()| sched_setaffinity(THIS, &one));
-    }
+/// Keeps the calling thread on this processor; where that is refused, it stays free.
+pub fn stay_on(cpu: u32) {
+    let mut one = CpuSet::new();
+    let cpu = usize::try_from(cpu).unwrap_or(usize::MAX);
+    let _ = one.set(cpu).and_then(|()| sched_setaffinity(THIS, &one));
 }
 
 /// A mutex with priority inheritance (`PTHREAD_PRIO_INHERIT`), which std's lacks: an

@@ -12,13 +12,12 @@ mod begin;
 mod execute;
 mod look;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::ended::{End, Ended};
 use super::message::{Message, What};
 use super::process::{Ancestor, Known, PARENTS, Process, Reader, Reading};
-use execute::Begun;
 pub use execute::Look;
 
 /// Clock ticks by which a message and /proc may differ about one process's start.
@@ -30,7 +29,6 @@ pub struct Cache<R: Reader> {
     own: i32,
     slots: HashMap<i32, Slot>,
     ended: Ended,
-    begun: VecDeque<Begun<R::Found>>,
     /// The last moment at which messages were lost.
     gap: u64,
     /// Times that messages were lost.
@@ -43,6 +41,8 @@ struct Slot {
     before: Option<Box<Process>>,
     /// What its children have above them.
     children: Option<Arc<[Ancestor]>>,
+    /// Of its children that have executed, so many in a row were like it.
+    alike: u32,
     /// Since when it is among the ended.
     ended: Option<u64>,
 }
@@ -55,7 +55,6 @@ impl<R: Reader> Cache<R> {
             own,
             slots: HashMap::new(),
             ended: Ended::default(),
-            begun: VecDeque::new(),
             gap: 0,
             lost: 0,
         }
@@ -89,14 +88,6 @@ impl<R: Reader> Cache<R> {
     pub fn tell_with(&mut self, message: Message, look: Option<Look<R::Found>>) {
         let Message { at, what } = message;
         match what {
-            What::Fork { parent: pid, .. }
-            | What::Exec { pid }
-            | What::Uid { pid, .. }
-            | What::Gid { pid, .. }
-            | What::Exit { pid } => self.finish_of(pid),
-            What::Answer(_) => {}
-        }
-        match what {
             What::Fork { parent, child } => self.fork(parent, child, at),
             What::Exec { pid } => self.exec(pid, at, look.unwrap_or_default()),
             What::Uid { pid, uid } => self.change(pid, at, |process| process.uid = Some(uid)),
@@ -114,7 +105,6 @@ impl<R: Reader> Cache<R> {
 
     /// The process of this number as it was at the moment `when`, which is past.
     pub fn find(&mut self, pid: i32, when: u64) -> Option<Process> {
-        self.finish_of(pid);
         let Some(slot) = self.slots.get(&pid) else {
             return self.read_now(pid, when);
         };
@@ -176,6 +166,7 @@ impl<R: Reader> Cache<R> {
             now: process,
             before,
             children: None,
+            alike: 0,
             ended: None,
         };
         self.slots.insert(pid, slot);

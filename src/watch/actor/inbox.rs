@@ -1,129 +1,249 @@
-//! What the kernel has told and the cache has not been told yet, in order.
+//! What the kernel has told and the cache has not been told yet.
 //!
-//! A process may end some 50 us after it has executed its program, and then the
-//! program is gone. So it is looked at here, before anything else is done with the
-//! message. The kernel wakes a thread on the processor that the process is on before
-//! the process has its turn; where another thread has the message, that one turns
-//! round until the look is done, and the process does not run meanwhile. No lock is held
-//! during a look: it may have to wait for what the process holds.
+//! A process may end some 50 us after it has executed its program, and then the program
+//! is gone. So each processor has a socket of its own for the programs that it executes,
+//! and threads that go first: the kernel wakes one before the process has its turn, and
+//! it looks at the program before it does anything else. No lock is held during a look:
+//! it may have to wait for what the process holds.
+//!
+//! All else that happens waits in one more socket, and nobody is woken for it. It is
+//! taken out at once, when somebody wants to know, and put in order by the time that the
+//! kernel has written into each message. A message of a process is in its socket before
+//! its next one is made, so whatever is older than the moment at which one began to look
+//! into all of them is complete, and may be told.
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::cache::{Cache, Look};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::cache::Look;
+use super::filter::{self, Cpus};
+use super::merge::{Entry, Merge};
 use super::message::{self, Message, What};
 use super::proc::Proc;
-use super::process::Reader;
 use crate::sys::{netlink, realtime};
 
-/// Looks that wait: each holds a descriptor.
+/// Looks that wait on a processor: each holds a descriptor. The kernel keeps the rest.
 const MOST_LOOKS: usize = 64;
-/// Messages that wait; the kernel keeps what is more.
-const MOST: usize = 4096;
-/// A thread that goes first waits so many nanoseconds, turning round, for another of
-/// its kind: a processor of a virtual machine may be away for as long.
-const TURNS: u64 = 1_000_000;
+/// Room for messages: some 25,000, in bytes of the kernel's memory while they wait.
+const BUFFER: usize = 32 << 20;
+/// Turns that a thread waits for whoever has the lock, before it goes to sleep: nobody
+/// has it for longer, unless he has lost his processor.
+const TURNS: usize = 500;
 
 /// See above.
 pub(super) struct Inbox {
+    posts: Vec<Post>,
+    others: OwnedFd,
+    /// Looks that have ended and were not told.
+    looked: AtomicUsize,
+}
+
+/// Of one processor.
+pub(super) struct Post {
     socket: OwnedFd,
     proc: Proc,
-    queue: realtime::Mutex<Queue>,
-    /// The cache can be told something.
-    tellable: AtomicBool,
-    /// Looks that have begun and not ended, and when the last of them began.
-    looking: AtomicUsize,
-    since: AtomicU64,
-    /// Whoever holds the lock goes first, and has a processor.
-    first: AtomicBool,
+    looks: realtime::Mutex<Looks>,
 }
 
 #[derive(Default)]
-struct Queue {
-    entries: VecDeque<Entry>,
+struct Looks {
+    /// In the order of the messages; None: somebody is looking.
+    queue: VecDeque<(Message, Option<Look<OwnedFd>>)>,
     /// The number of the first of them, of all that there ever were.
     first: u64,
-    looks: usize,
+    lost: bool,
 }
 
-enum Entry {
-    Message(Message),
-    /// Somebody is looking at the program.
-    Looking(Message),
-    Executed(Message, Look<OwnedFd>),
-    Lost,
-}
-
-impl Queue {
-    fn is_full(&self) -> bool {
-        self.looks >= MOST_LOOKS || self.entries.len() >= MOST
-    }
-
-    fn is_tellable(&self) -> bool {
-        let first = self.entries.front();
-        first.is_some_and(|entry| !matches!(entry, Entry::Looking(_)))
-    }
-
-    /// Adds one; its number.
-    fn push(&mut self, entry: Entry) -> u64 {
-        self.looks += usize::from(matches!(entry, Entry::Looking(_)));
-        self.entries.push_back(entry);
-        self.first + self.entries.len() as u64 - 1
-    }
-
-    /// The look has ended, unless nobody waits for it any more.
-    fn looked(&mut self, number: u64, look: Look<OwnedFd>) {
-        let at = number.checked_sub(self.first);
-        let at = at.and_then(|at| usize::try_from(at).ok());
-        if let Some(entry) = at.and_then(|at| self.entries.get_mut(at))
-            && let Entry::Looking(message) = *entry
-        {
-            *entry = Entry::Executed(message, look);
-        }
-    }
-
-    fn pop(&mut self) -> Option<Entry> {
-        let entry = self.is_tellable().then(|| self.entries.pop_front())??;
-        self.first += 1;
-        self.looks -= usize::from(matches!(entry, Entry::Executed(..)));
-        Some(entry)
-    }
-}
-
-/// What a look into the socket has brought.
+/// What a look into the socket of a processor has brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Received {
-    /// Something that happened then, or at a moment that is not known.
-    Something(u64),
+pub(super) enum Looked {
+    /// A program, or the bell.
+    Something,
     Nothing,
     /// There is no room: the cache is to be told first.
     Full,
 }
 
-/// What was told to the cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
-    /// One thing, and more may wait.
-    Something,
-    Nothing,
-    /// Nothing before a look has ended.
-    Looking,
+impl Looks {
+    /// The look has ended, unless nobody waits for it any more.
+    fn looked(&mut self, number: u64, look: Look<OwnedFd>) -> bool {
+        let at = number.checked_sub(self.first);
+        let at = at.and_then(|at| usize::try_from(at).ok());
+        match at.and_then(|at| self.queue.get_mut(at)) {
+            Some((_, waits @ None)) => *waits = Some(look),
+            _ => return false,
+        }
+        true
+    }
+
+    fn pop_ended(&mut self) -> Option<(Message, Look<OwnedFd>)> {
+        let ended = self.queue.front().is_some_and(|(_, look)| look.is_some());
+        let (message, look) = ended.then(|| self.queue.pop_front())??;
+        self.first += 1;
+        Some((message, look?))
+    }
 }
 
 impl Inbox {
-    /// Of a socket that was subscribed.
-    pub fn new(socket: OwnedFd) -> io::Result<Self> {
+    /// Sockets for these processors, all of which are asked for by `subscribe`; `others`
+    /// first, whose program tells of none.
+    ///
+    /// # Errors
+    /// The kernel's, or those of `subscribe`.
+    pub fn new(
+        processors: &[u32],
+        subscribe: impl Fn(&OwnedFd) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        let socket = |filter: &[_]| {
+            let socket = netlink::process_events(filter, BUFFER)?;
+            subscribe(&socket).map(|()| socket)
+        };
+        let others = socket(&filter::happened())?;
+        // What is executed on a processor that has no thread goes to the first one.
+        let posts = (0..).zip(processors).map(|(nth, cpu)| {
+            let cpus = match (nth, processors) {
+                (0, [_, rest @ ..]) => Cpus::AllBut(rest.to_vec()),
+                _ => Cpus::One(*cpu),
+            };
+            Ok(Post {
+                socket: socket(&filter::executed(&cpus))?,
+                proc: Proc::new(),
+                looks: realtime::Mutex::new(Looks::default())?,
+            })
+        });
         Ok(Self {
-            socket,
-            proc: Proc::new(),
-            queue: realtime::Mutex::new(Queue::default())?,
-            tellable: AtomicBool::new(false),
-            looking: AtomicUsize::new(0),
-            since: AtomicU64::new(0),
-            first: AtomicBool::new(false),
+            posts: posts.collect::<io::Result<_>>()?,
+            others,
+            looked: AtomicUsize::new(0),
         })
+    }
+
+    /// One for each processor.
+    pub fn posts(&self) -> &[Post] {
+        &self.posts
+    }
+
+    /// Everything that is listened to.
+    pub fn sockets(&self) -> impl Iterator<Item = &OwnedFd> {
+        let executed = self.posts.iter().map(|post| &post.socket);
+        executed.chain([&self.others])
+    }
+
+    /// True where a look has ended and was not told.
+    pub fn has_looked(&self) -> bool {
+        self.looked.load(Ordering::SeqCst) > 0
+    }
+
+    /// Takes one message out of the socket of a processor, and looks at the program that
+    /// it tells of.
+    pub fn look(&self, post: &Post) -> Looked {
+        let mut looks = post.lock();
+        if looks.queue.len() >= MOST_LOOKS {
+            return Looked::Full;
+        }
+        let mut buffer = [0; netlink::MAX];
+        let message = match netlink::hear_kernel(post.socket.as_fd(), &mut buffer) {
+            Ok(Some(length)) => message::parse(buffer.get(..length).unwrap_or_default()),
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                looks.lost = true;
+                return Looked::Something;
+            }
+            Ok(None) | Err(_) => return Looked::Nothing,
+        };
+        // Else it was the bell.
+        let Some((message, pid)) = message.and_then(executed) else {
+            return Looked::Something;
+        };
+        looks.queue.push_back((message, None));
+        let number = looks.first + looks.queue.len() as u64 - 1;
+        drop(looks);
+        let look = Look::new(&post.proc, pid);
+        if post.lock().looked(number, look) {
+            self.looked.fetch_add(1, Ordering::SeqCst);
+        }
+        Looked::Something
+    }
+
+    /// Brings into `merge` all that has happened until `now`. What it returns is the
+    /// moment until which that is complete; `now`, unless a program is still to be
+    /// looked at: then whoever waits for programs does not sleep.
+    pub fn collect(&self, now: u64, merge: &mut Merge) -> u64 {
+        // From what is last to what is first: what a thread takes out of a socket
+        // meanwhile is seen among the looks.
+        let unheard = self.unheard();
+        let mut complete = unheard.map_or(now, |at| now.min(at.saturating_sub(1)));
+        for post in &self.posts {
+            let mut looks = post.lock();
+            while let Some((message, look)) = looks.pop_ended() {
+                self.looked.fetch_sub(1, Ordering::SeqCst);
+                merge.add(Entry::Executed(message, look));
+            }
+            if let Some((message, _)) = looks.queue.front() {
+                complete = complete.min(message.at.saturating_sub(1));
+            }
+            merge.lost |= std::mem::take(&mut looks.lost);
+        }
+        loop {
+            let add = |bytes: &[u8]| {
+                if let Some(message) = message::parse(bytes) {
+                    merge.add(Entry::Message(message));
+                }
+            };
+            match netlink::hear_many(self.others.as_fd(), add) {
+                Ok(true) => {}
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => merge.lost = true,
+                Ok(false) | Err(_) => return complete,
+            }
+        }
+    }
+
+    /// The moment of the first message of a program that nobody has taken yet.
+    fn unheard(&self) -> Option<u64> {
+        let sockets = self.posts.iter().map(|post| post.socket.as_fd());
+        let mut polled: Vec<_> = sockets
+            .map(|socket| PollFd::new(socket, PollFlags::POLLIN))
+            .collect();
+        if poll(&mut polled, PollTimeout::ZERO) == Ok(0) {
+            return None;
+        }
+        let first = |post: &Post| {
+            let mut buffer = [0; netlink::MAX];
+            let length = netlink::peek_kernel(post.socket.as_fd(), &mut buffer)?;
+            let message = message::parse(buffer.get(..length).unwrap_or_default());
+            message.map(|message| message.at)
+        };
+        self.posts.iter().filter_map(first).min()
+    }
+
+    /// The looks that have begun take too long: what they would have told is not known.
+    pub fn give_up(&self) {
+        for post in &self.posts {
+            let mut looks = post.lock();
+            for (_, look) in &mut looks.queue {
+                if look.is_none() {
+                    *look = Some(Look::default());
+                    self.looked.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        }
+    }
+}
+
+fn executed(message: Message) -> Option<(Message, i32)> {
+    match message.what {
+        What::Exec { pid } => Some((message, pid)),
+        _ => None,
+    }
+}
+
+impl Post {
+    /// True where there is no room for another look.
+    pub fn is_full(&self) -> bool {
+        self.lock().queue.len() >= MOST_LOOKS
     }
 
     /// To be waited for.
@@ -131,118 +251,13 @@ impl Inbox {
         &self.socket
     }
 
-    /// True where the cache can be told something.
-    pub fn is_tellable(&self) -> bool {
-        self.tellable.load(Ordering::SeqCst)
-    }
-
-    /// Takes one message out of the socket. `first`: the thread goes before all
-    /// ordinary ones.
-    pub fn receive(&self, first: bool) -> Received {
-        let mut queue = self.lock(first);
-        if queue.is_full() {
-            return Received::Full;
-        }
-        let mut buffer = [0; message::MAX];
-        let message = match netlink::hear_kernel(self.socket.as_fd(), &mut buffer) {
-            Ok(Some(length)) => message::parse(buffer.get(..length).unwrap_or_default()),
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                queue.push(Entry::Lost);
-                self.release(queue);
-                return Received::Something(0);
-            }
-            Ok(None) | Err(_) => {
-                drop(queue);
-                if first {
-                    self.hold();
-                }
-                return Received::Nothing;
-            }
-        };
-        let Some(message) = message else {
-            return Received::Something(0); // nothing that concerns us
-        };
-        match message.what {
-            What::Exec { pid } => {
-                let number = queue.push(Entry::Looking(message));
-                self.since.store(self.proc.now(), Ordering::SeqCst);
-                self.looking.fetch_add(1, Ordering::SeqCst);
-                self.release(queue);
-                let look = Look::new(&self.proc, pid);
-                self.looking.fetch_sub(1, Ordering::SeqCst);
-                let mut queue = self.lock(first);
-                queue.looked(number, look);
-                self.release(queue);
-            }
-            _ => {
-                queue.push(Entry::Message(message));
-                self.release(queue);
-            }
-        }
-        Received::Something(message.at)
-    }
-
-    /// Keeps the processor while others look: what they look at may be waiting for it.
-    /// Not for a look that takes long: it waits for something else.
-    fn hold(&self) {
-        let ends = || self.since.load(Ordering::SeqCst) + TURNS;
-        while self.looking.load(Ordering::SeqCst) > 0 && self.proc.now() < ends() {
-            std::hint::spin_loop();
-        }
-    }
-
-    /// True where a message waits in the socket that is not later than `until`.
-    pub fn is_behind(&self, until: u64) -> bool {
-        let mut buffer = [0; message::MAX];
-        let Some(length) = netlink::peek_kernel(self.socket.as_fd(), &mut buffer) else {
-            return false;
-        };
-        let message = message::parse(buffer.get(..length).unwrap_or_default());
-        message.is_none_or(|message| message.at <= until)
-    }
-
-    /// Tells the cache what waits longest.
-    pub fn tell_one(&self, cache: &mut Cache<Proc>, first: bool) -> Told {
-        let mut queue = self.lock(first);
-        let (entry, more) = (queue.pop(), !queue.entries.is_empty());
-        self.release(queue);
-        match entry {
-            Some(Entry::Message(message)) => cache.tell_with(message, None),
-            Some(Entry::Executed(message, look)) => cache.tell_with(message, Some(look)),
-            Some(Entry::Lost) => cache.tell_lost(),
-            Some(Entry::Looking(_)) | None if more => return Told::Looking,
-            Some(Entry::Looking(_)) | None => return Told::Nothing,
-        }
-        Told::Something
-    }
-
-    /// The look that the first in the queue waits for takes too long: what it would
-    /// have told is not known.
-    pub fn give_up(&self) {
-        let mut queue = self.lock(false);
-        let number = queue.first;
-        queue.looked(number, Look::default());
-        self.release(queue);
-    }
-
-    fn release(&self, queue: realtime::Guard<'_, Queue>) {
-        self.tellable.store(queue.is_tellable(), Ordering::SeqCst);
-    }
-
-    fn lock(&self, first: bool) -> realtime::Guard<'_, Queue> {
-        let mut end = None;
-        let guard = loop {
-            if let Some(guard) = self.queue.try_lock() {
-                break guard;
-            }
-            let end = *end.get_or_insert_with(|| self.proc.now() + TURNS);
-            // An ordinary thread may be waiting for this very processor.
-            if !first || !self.first.load(Ordering::SeqCst) || self.proc.now() > end {
-                break self.queue.lock();
+    fn lock(&self) -> realtime::Guard<'_, Looks> {
+        for _ in 0..TURNS {
+            if let Some(guard) = self.looks.try_lock() {
+                return guard;
             }
             std::hint::spin_loop();
-        };
-        self.first.store(first, Ordering::SeqCst);
-        guard
+        }
+        self.looks.lock()
     }
 }

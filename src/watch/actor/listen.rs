@@ -2,15 +2,13 @@
 //! process may end before anybody else gets a turn: of 2,000 that do nothing but
 //! remove a file, an ordinary thread names 1,004 to 1,763.
 //!
-//! They are on two processors. A kernel without preemption lets even
-//! a real-time thread wait until the system call that its processor is in has come
-//! to an end, for milliseconds on a busy machine; the other is likely to be free.
-//! All take messages (`inbox`), which is urgent; one at a time tells the cache, and
-//! the others are back at once for what begins meanwhile. Each processor has a second
-//! one, for the time that the first waits for what a process holds that it looks at.
+//! Each processor has its own, which the kernel wakes for the programs that are executed
+//! there (`inbox`). It reads the program, then tells the cache what has happened until
+//! then, while the process still waits for its turn. Where somebody else has the cache,
+//! that is left to him. Each processor has a second thread, for the time that the first
+//! waits for what a process holds that it looks at.
 //!
-//! Whoever asks waits until all messages of before have been told: what had happened
-//! before the question is always known.
+//! Whoever asks takes in first what has happened before, so that it is always known.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,21 +21,21 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::cache::Cache;
-use super::inbox::{Inbox, Received, Told};
+use super::inbox::{Inbox, Looked, Post};
+use super::merge::Merge;
 use super::message::{self, What};
 use super::proc::Proc;
 use super::process::Reader;
 use super::share::Share;
 use crate::sys::{netlink, realtime};
 
-/// Room for messages: some 25,000, in bytes of the kernel's memory while they wait.
-const BUFFER: usize = 32 << 20;
-/// Steps between two looks at how long it has been busy.
+/// Programs looked at between two looks at how long a thread has been busy.
 const ONCE: usize = 64;
 /// Whoever asks waits so long for the threads: longer than they rest.
 const PATIENCE: Duration = Duration::from_millis(10);
-/// Processors at most, and threads on each.
-const PROCESSORS: usize = 2;
+/// Processors with threads of their own, at most: each costs every message a filter.
+const PROCESSORS: usize = 32;
+/// Threads on each.
 const THREADS: usize = 2;
 /// What a thread waits for.
 const MESSAGES: u64 = 0;
@@ -60,32 +58,35 @@ struct Shared {
 /// A processor, and what its threads share.
 struct Place {
     nth: usize,
+    cpu: u32,
     waits: Epoll,
     share: realtime::Mutex<Share>,
 }
 
 struct Heard {
     cache: Cache<Proc>,
+    merge: Merge,
     /// Times of loss after which all that live have been looked for.
     healed: u64,
 }
 
 impl Listener {
     /// Listens from now on, and knows who lives. The error of the second part: the
-    /// thread is an ordinary one.
+    /// threads are ordinary ones.
     ///
     /// # Errors
     /// The kernel's, or that it is silent; then there are no process events.
     pub fn start() -> io::Result<(Self, io::Result<()>)> {
-        let socket = netlink::process_events(BUFFER)?;
-        subscribe(&socket)?;
+        let mut processors = realtime::processors();
+        processors.truncate(PROCESSORS);
         let own = std::process::id().cast_signed();
         let heard = Heard {
             cache: Cache::new(Proc::new(), own),
+            merge: Merge::default(),
             healed: 0,
         };
         let shared = Shared {
-            inbox: Inbox::new(socket)?,
+            inbox: Inbox::new(&processors, subscribe)?,
             heard: realtime::Mutex::new(heard)?,
         };
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
@@ -95,24 +96,27 @@ impl Listener {
             threads: Vec::new(),
         };
         let mut first = Ok(());
-        for nth in 0..realtime::count_processors().min(PROCESSORS) {
-            first = first.and(listener.occupy(nth)?);
+        for (nth, cpu) in processors.into_iter().enumerate() {
+            first = first.and(listener.occupy(nth, cpu)?);
         }
         listener.scan();
         Ok((listener, first))
     }
 
     /// Starts the threads of a processor; whether they go before others.
-    fn occupy(&mut self, nth: usize) -> io::Result<io::Result<()>> {
+    fn occupy(&mut self, nth: usize, cpu: u32) -> io::Result<io::Result<()>> {
         let place = Arc::new(Place {
             nth,
+            cpu,
             waits: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             share: realtime::Mutex::new(Share::new(Instant::now()))?,
         });
-        // Woken for each message once: a thread elsewhere may be at it already.
+        // One of the threads is woken for each message, once.
         let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
-        let socket = self.shared.inbox.socket();
-        place.waits.add(socket, EpollEvent::new(edge, MESSAGES))?;
+        if let Some(post) = self.shared.inbox.posts().get(nth) {
+            let event = EpollEvent::new(edge, MESSAGES);
+            place.waits.add(post.socket(), event)?;
+        }
         let stop = EpollEvent::new(EpollFlags::EPOLLIN, STOP);
         place.waits.add(&*self.stop, stop)?;
         let mut first = Ok(());
@@ -129,11 +133,11 @@ impl Listener {
             .name("actors".into())
             .stack_size(STACK);
         self.threads.push(thread.spawn(move || {
-            realtime::stay_on(place.nth);
-            let first = realtime::run_first();
-            let goes_first = first.is_ok();
-            let _ = tell.send(first);
-            shared.listen(&place, goes_first);
+            realtime::stay_on(place.cpu);
+            let _ = tell.send(realtime::run_first());
+            if let Some(post) = shared.inbox.posts().get(place.nth) {
+                shared.listen(&place, post);
+            }
         })?);
         told.recv().map_err(io::Error::other)
     }
@@ -159,19 +163,15 @@ impl Listener {
         let now = heard.lock().cache.reader().now();
         // Left to the threads that go first, even where it takes them a moment: a
         // thread which does not may lose its turn with a message in its hand.
-        let end = Instant::now() + PATIENCE;
-        while inbox.is_behind(now) {
-            if Instant::now() < end {
-                std::thread::yield_now();
-            } else if inbox.receive(false) == Received::Full {
-                heard.lock().tell_all(inbox);
-                inbox.give_up();
-            }
-        }
-        while heard.lock().tell_all(inbox) == Told::Looking {
-            if Instant::now() < end {
+        let mut end = None;
+        while heard.lock().take_in(inbox, now) < now {
+            let end = end.get_or_insert_with(|| Instant::now() + PATIENCE);
+            if Instant::now() < *end {
                 std::thread::yield_now();
             } else {
+                for post in inbox.posts() {
+                    while inbox.look(post) == Looked::Something {}
+                }
                 inbox.give_up();
             }
         }
@@ -187,12 +187,14 @@ impl Drop for Listener {
             let _ = thread.join();
         }
         // Before Linux 6.6 the kernel counts its listeners, and does not see them go.
-        let _ = netlink::tell_kernel(self.shared.inbox.socket().as_fd(), &message::ignore());
+        for socket in self.shared.inbox.sockets() {
+            let _ = netlink::tell_kernel(socket.as_fd(), &message::ignore());
+        }
     }
 }
 
 impl Shared {
-    fn listen(&self, place: &Place, first: bool) {
+    fn listen(&self, place: &Place, post: &Post) {
         let mut more = false;
         loop {
             let mut ready = [EpollEvent::empty(); 2];
@@ -214,85 +216,82 @@ impl Shared {
                 std::thread::sleep(rest);
             }
             let began = Instant::now();
-            more = (0..ONCE).all(|_| self.step(first));
+            more = (0..ONCE).all(|_| self.step(post));
             place.share.lock().used(began, Instant::now());
         }
     }
 
-    /// Does what is most urgent; false: nothing is left to this thread.
-    fn step(&self, first: bool) -> bool {
-        match self.inbox.receive(first) {
-            Received::Something(_) => true,
-            // Or a look has to end before: whoever looks comes back.
-            Received::Full => self.heard.lock().digest(&self.inbox, first),
-            Received::Nothing => match self.heard.try_lock() {
-                Some(mut heard) => heard.digest(&self.inbox, first) || self.is_left(heard),
-                None => false, // whoever has it looks again before he goes
-            },
+    /// Looks at one program, and tells the cache; false: no other one waits.
+    fn step(&self, post: &Post) -> bool {
+        match self.inbox.look(post) {
+            // Where another has the cache, he looks again when he goes.
+            Looked::Something => self
+                .heard
+                .try_lock()
+                .is_none_or(|mut heard| !heard.take_in_now(&self.inbox)),
+            Looked::Full => {
+                self.heard.lock().take_in_now(&self.inbox);
+                if post.is_full() {
+                    self.inbox.give_up();
+                }
+                true
+            }
+            Looked::Nothing => {
+                self.tidy();
+                false
+            }
         }
-    }
-
-    /// What came in the last moment is left to nobody else.
-    fn is_left(&self, heard: realtime::Guard<'_, Heard>) -> bool {
-        drop(heard);
-        self.inbox.is_tellable()
     }
 
     /// Does what a thread has left to whoever had the cache; no more than there was.
     fn tidy(&self) {
-        for _ in 0..2 * ONCE {
+        for _ in 0..ONCE {
+            if !self.inbox.has_looked() {
+                return;
+            }
             let Some(mut heard) = self.heard.try_lock() else {
                 return;
             };
-            if !heard.digest(&self.inbox, false) && !self.is_left(heard) {
-                return;
-            }
+            heard.take_in_now(&self.inbox);
         }
     }
 }
 
 impl Heard {
-    /// Tells the cache all that waits, up to a look that has not ended.
-    fn tell_all(&mut self, inbox: &Inbox) -> Told {
-        loop {
-            match inbox.tell_one(&mut self.cache, false) {
-                Told::Something => {}
-                told => return told,
-            }
-        }
+    /// All that has happened until now; false: not all can be told yet.
+    fn take_in_now(&mut self, inbox: &Inbox) -> bool {
+        let now = self.cache.reader().now();
+        self.take_in(inbox, now) >= now
     }
 
-    /// One step; false: all is done.
-    fn digest(&mut self, inbox: &Inbox, first: bool) -> bool {
-        let told = inbox.tell_one(&mut self.cache, first);
-        if told == Told::Something || self.cache.finish_one() {
-            return true;
-        }
-        let lost = self.cache.lost;
-        let heal = std::mem::replace(&mut self.healed, lost) != lost;
-        if heal {
+    /// Tells the cache what has happened until `now`, and returns the moment until which
+    /// that was possible.
+    fn take_in(&mut self, inbox: &Inbox, now: u64) -> u64 {
+        let complete = inbox.collect(now, &mut self.merge);
+        self.merge.tell(&mut self.cache, complete);
+        if std::mem::replace(&mut self.healed, self.cache.lost) != self.cache.lost {
             self.cache.heal();
         }
-        heal
+        complete
     }
 }
 
-/// Asks for the events; with the choice of events that Linux 6.6 understands, or,
-/// where that is met with silence, without.
+/// Asks for the events: for all, since only then the kernel answers, then for those that
+/// we read.
 fn subscribe(socket: &OwnedFd) -> io::Result<()> {
-    for chosen in [true, false] {
-        netlink::tell_kernel(socket.as_fd(), &message::listen(chosen))?;
-        // The kernel answers before the call returns.
-        let mut buffer = [0; message::MAX];
-        while let Some(length) = netlink::hear_kernel(socket.as_fd(), &mut buffer)? {
-            let message = message::parse(buffer.get(..length).unwrap_or_default());
-            match message.map(|message| message.what) {
-                Some(What::Answer(0)) => return Ok(()),
-                Some(What::Answer(error)) => {
-                    return Err(io::Error::from_raw_os_error(error.cast_signed().abs()));
-                }
-                _ => {}
+    netlink::tell_kernel(socket.as_fd(), &message::listen(false))?;
+    // The kernel answers before the call returns.
+    let mut buffer = [0; netlink::MAX];
+    while let Some(length) = netlink::hear_kernel(socket.as_fd(), &mut buffer)? {
+        let message = message::parse(buffer.get(..length).unwrap_or_default());
+        match message.map(|message| message.what) {
+            Some(What::Answer(0)) => {
+                return netlink::tell_kernel(socket.as_fd(), &message::listen(true));
             }
+            Some(What::Answer(error)) => {
+                return Err(io::Error::from_raw_os_error(error.cast_signed().abs()));
+            }
+            _ => {}
         }
     }
     Err(io::Error::other(

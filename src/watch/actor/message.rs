@@ -2,20 +2,17 @@
 //! how the kernel is asked for them. Pure: bytes in, meaning out.
 
 /// `struct nlmsghdr`, then `struct cn_msg`, in bytes.
-const HEADERS: usize = 16 + 20;
+pub(super) const HEADERS: usize = 16 + 20;
 /// `struct proc_event` up to its data.
-const EVENT_HEAD: usize = 16;
-
-/// Every message of the connector fits.
-pub(super) const MAX: usize = 512;
+pub(super) const EVENT_HEAD: usize = 16;
 
 // enum proc_cn_event
-const NONE: u32 = 0;
-const FORK: u32 = 1;
-const EXEC: u32 = 2;
-const UID: u32 = 4;
-const GID: u32 = 0x40;
-const EXIT: u32 = 0x8000_0000;
+pub(super) const NONE: u32 = 0;
+pub(super) const FORK: u32 = 1;
+pub(super) const EXEC: u32 = 2;
+pub(super) const UID: u32 = 4;
+pub(super) const GID: u32 = 0x40;
+pub(super) const EXIT: u32 = 0x8000_0000;
 
 /// One thing that happened to a process. Threads are not told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +84,9 @@ pub fn parse(bytes: &[u8]) -> Option<Message> {
     Some(Message { at, what })
 }
 
-/// The datagram that begins the events. `chosen`: with the list of those that we
-/// read, which Linux 6.6 knows; earlier kernels are silent about it.
+/// The datagram that begins the events. `chosen`: only those that we read, which Linux
+/// 6.6 knows and is silent about, since the answer is none of them; earlier kernels pass
+/// over it.
 pub(super) fn listen(chosen: bool) -> Vec<u8> {
     const PROC_CN_MCAST_LISTEN: u32 = 1;
     let events = FORK | EXEC | UID | GID | EXIT;

@@ -4,20 +4,22 @@
 //! means this process for ever, so two processes that share a number cannot mix.
 //! What goes first when a process ends is read first: its program.
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::fs::File;
+use std::hash::{DefaultHasher, Hasher};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, sysconf};
 
 use super::container;
-use super::process::{Image, Program, Reader, Rest};
+use super::process::{Image, Marks, Program, Reader, Rest};
+use crate::sys::read_link_at;
 
 /// Of a command line, in bytes and words: what tells programs apart is at its start.
 const MAX_CMDLINE: usize = 4096;
@@ -29,7 +31,7 @@ const UNSET: u32 = u32::MAX;
 
 /// /proc of this machine.
 pub struct Proc {
-    ticks_a_second: u64,
+    nanos_a_tick: u64,
     own_mounts: Option<u64>,
 }
 
@@ -38,28 +40,37 @@ impl Proc {
     pub fn new() -> Self {
         let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
         let mut proc = Self {
-            ticks_a_second: u64::try_from(ticks).unwrap_or(100).max(1),
+            nanos_a_tick: 1_000_000_000 / u64::try_from(ticks).unwrap_or(100).clamp(1, 1_000_000),
             own_mounts: None,
         };
         let own = open(std::process::id().cast_signed());
-        proc.own_mounts = own.and_then(|dir| mounts(&dir));
+        proc.own_mounts = own.and_then(|dir| namespace(&dir, c"ns/mnt"));
         proc
     }
 
     /// The container, by the cgroup; else, in other mounts than ours, by its root.
     fn container(&self, dir: &OwnedFd, cgroups: &str, image: &mut Image, last: Option<&Image>) {
         image.container = container::of_cgroups(cgroups);
-        if image.container.is_some() {
+        let mounts = image.marks.mounts;
+        if image.container.is_some() || mounts == self.own_mounts || mounts.is_none() {
             return;
         }
-        image.mounts = mounts(dir);
-        if image.mounts == self.own_mounts || image.mounts.is_none() {
-            return;
-        }
-        image.container = match last.filter(|last| last.mounts == image.mounts) {
+        image.container = match last.filter(|last| last.marks.mounts == mounts) {
             Some(last) => last.container.clone(),
             None => text(dir, "mountinfo").and_then(|text| container::of_mounts(&text)),
         };
+    }
+}
+
+/// The marks of the process, whose cgroups are these.
+fn marks(dir: &OwnedFd, cgroups: &[u8]) -> Marks {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(cgroups);
+    Marks {
+        cgroups: hasher.finish(),
+        session: number(dir, "sessionid"),
+        mounts: namespace(dir, c"ns/mnt"),
+        pids: namespace(dir, c"ns/pid"),
     }
 }
 
@@ -74,10 +85,14 @@ impl Reader for Proc {
 
     fn open(&self, pid: i32) -> Option<(OwnedFd, Program)> {
         let dir = open(pid)?;
-        let program = Program {
-            exe: readlinkat(dir.as_fd(), "exe").ok().map(PathBuf::from),
+        let exe = || read_link_at(dir.as_fd(), c"exe").ok().map(PathBuf::from);
+        let mut program = Program {
+            exe: exe(),
             cmdline: words(&bytes(&dir, "cmdline", MAX_CMDLINE).unwrap_or_default()),
         };
+        if program.exe.is_some() && program.cmdline.is_empty() && exe().is_none() {
+            program.exe = None; // it has ended in between
+        }
         Some((dir, program))
     }
 
@@ -85,17 +100,12 @@ impl Reader for Proc {
         let stat = Stat::parse(&bytes(dir, "stat", MAX_FILE)?)?;
         let status = text(dir, "status").unwrap_or_default();
         let cgroups = text(dir, "cgroup").unwrap_or_default();
-        let number = |name| {
-            text(dir, name)?
-                .trim()
-                .parse()
-                .ok()
-                .filter(|id| *id != UNSET)
-        };
+        let marks = marks(dir, cgroups.as_bytes());
         let mut image = Image {
             cgroup: cgroup(&cgroups),
-            login_uid: number("loginuid"),
-            session: number("sessionid"),
+            login_uid: number(dir, "loginuid"),
+            session: marks.session,
+            marks,
             ..Image::default()
         };
         self.container(dir, &cgroups, &mut image, last);
@@ -114,6 +124,11 @@ impl Reader for Proc {
         })
     }
 
+    fn is_like(&self, dir: &OwnedFd, last: &Image) -> Option<bool> {
+        let cgroups = bytes(dir, "cgroup", MAX_FILE)?;
+        Some(marks(dir, &cgroups) == last.marks)
+    }
+
     fn pids(&self) -> Vec<i32> {
         let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         let mut pids: Vec<i32> = entries
@@ -130,8 +145,7 @@ impl Reader for Proc {
     fn ticks(&self, at: u64) -> u64 {
         // The two clocks differ by the time that the machine was suspended.
         let slept = nanos(ClockId::CLOCK_BOOTTIME).saturating_sub(self.now());
-        let nanos = u128::from(at + slept) * u128::from(self.ticks_a_second);
-        u64::try_from(nanos / 1_000_000_000).unwrap_or(u64::MAX)
+        at.saturating_add(slept) / self.nanos_a_tick
     }
 }
 
@@ -152,10 +166,15 @@ fn open(pid: i32) -> Option<OwnedFd> {
 }
 
 /// The number in `mnt:[NUMBER]`.
-fn mounts(dir: &OwnedFd) -> Option<u64> {
-    let link = readlinkat(dir.as_fd(), "ns/mnt").ok()?;
-    let text = link.as_bytes().strip_prefix(b"mnt:[")?.strip_suffix(b"]")?;
-    std::str::from_utf8(text).ok()?.parse().ok()
+fn namespace(dir: &OwnedFd, name: &CStr) -> Option<u64> {
+    let link = read_link_at(dir.as_fd(), name).ok()?;
+    let (_, text) = link.to_str()?.split_once(":[")?;
+    text.strip_suffix(']')?.parse().ok()
+}
+
+fn number(dir: &OwnedFd, name: &str) -> Option<u32> {
+    let id = text(dir, name)?.trim().parse().ok();
+    id.filter(|id| *id != UNSET)
 }
 
 /// A file of at most `most` bytes, in as few calls as it takes: procfs makes up its
@@ -163,17 +182,16 @@ fn mounts(dir: &OwnedFd) -> Option<u64> {
 fn bytes(dir: &OwnedFd, name: &str, most: usize) -> Option<Vec<u8>> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let mut file = File::from(openat(dir.as_fd(), name, flags, Mode::empty()).ok()?);
-    let mut bytes = vec![0; 4096];
-    let mut length = 0;
+    let mut page = [0; 4096];
+    let mut bytes = Vec::new();
     loop {
-        let read = file.read(bytes.get_mut(length..)?).ok()?;
-        length += read;
+        let read = file.read(&mut page).ok()?;
+        bytes.extend_from_slice(page.get(..read)?);
         // It gives a page at most; what is less than asked for is the end.
-        if read == 0 || length < bytes.len() || length >= most {
-            bytes.truncate(length.min(most));
+        if read < page.len() || bytes.len() >= most {
+            bytes.truncate(most);
             return Some(bytes);
         }
-        bytes.resize(length + 4096, 0);
     }
 }
 

@@ -20,8 +20,22 @@ pub struct Image {
     pub session: Option<u32>,
     pub cgroup: Option<String>,
     pub container: Option<String>,
-    /// Its mount namespace, where the cgroup does not say that it is a container.
+    /// What shows that the rest of this is as it was.
+    pub marks: Marks,
+}
+
+/// What the kernel keeps apart of a process, by number: where these are the same in two
+/// moments, its cgroups, login, container and number in its own namespace are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Of the text that names its cgroups, the hash.
+    pub cgroups: u64,
+    /// Changes with each login.
+    pub session: Option<u32>,
+    /// Its mount namespace.
     pub mounts: Option<u64>,
+    /// Its pid namespace.
+    pub pids: Option<u64>,
 }
 
 impl Image {
@@ -94,6 +108,8 @@ pub trait Reader {
     /// Reads the rest; `last` is what it was before, whose container need not be looked
     /// for again. None: it has been reaped.
     fn rest(&self, found: &Self::Found, last: Option<&Image>) -> Option<Rest>;
+    /// True where the marks are as in `last`. None: it has been reaped.
+    fn is_like(&self, found: &Self::Found, last: &Image) -> Option<bool>;
     /// Every process there is, in order.
     fn pids(&self) -> Vec<i32>;
     /// Nanoseconds of `CLOCK_MONOTONIC`.

@@ -24,7 +24,6 @@ impl<R: Reader> Cache<R> {
 
     /// Ends those whose end was lost; to be called when no message waits.
     pub fn heal(&mut self) {
-        self.finish();
         let at = self.reader.now();
         let living = self.reader.pids();
         let gone = |(pid, slot): (&i32, &Slot)| {
