@@ -27,6 +27,24 @@ fn sorted(mut lines: Vec<String>) -> Vec<String> {
 }
 
 #[test]
+fn a_command_has_the_old_path_of_a_rename_of_which_both_halves_are_seen() {
+    let (prefix, w) = serve("@W IN_MOVE echo $# $% \"<$INCRON_OLD>\" >> @O/seen");
+    touch(w.join("a"));
+    let _daemon = prefix.start();
+    fs::rename(w.join("a"), w.join("b")).unwrap();
+    fs::rename(w.join("b"), prefix.path("away")).unwrap();
+    fs::rename(prefix.path("away"), w.join("c")).unwrap();
+    let old = w.join("a");
+    let wanted = [
+        "a IN_MOVED_FROM <>".to_owned(),
+        format!("b IN_MOVED_TO <{}>", old.display()),
+        "b IN_MOVED_FROM <>".into(),
+        "c IN_MOVED_TO <>".into(),
+    ];
+    assert_eq!(sorted(prefix.lines("seen", 4)), sorted(wanted.into()));
+}
+
+#[test]
 fn settle_merges_the_events_of_a_path() {
     let (prefix, w) =
         serve("@W IN_CREATE,IN_MODIFY,IN_CLOSE_WRITE,settle=300ms echo $# $% >> @O/seen");

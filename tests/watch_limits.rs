@@ -86,6 +86,74 @@ fn inner_full_table() {
     assert_eq!(kit.told().len(), 20);
 }
 
+/// Wherever the table is full: the way to the path, the path, any directory below it.
+#[test]
+fn a_table_that_is_full_at_any_watch_costs_nothing_in_the_end() {
+    let script = "exec \"$0\" --exact --ignored --nocapture inner_any_watch";
+    inner(&["unshare", "-U", "-r", "sh", "-c", script], &[]);
+}
+
+#[test]
+#[ignore = "run by a_table_that_is_full_at_any_watch_costs_nothing_in_the_end"]
+fn inner_any_watch() {
+    let mut complete = false;
+    for limit in (1..).take_while(|limit| *limit < 64) {
+        fs::write(LIMIT, limit.to_string()).unwrap();
+        complete = full_at(limit);
+        if complete {
+            break;
+        }
+    }
+    assert!(complete, "it never has enough");
+}
+
+/// True where nothing was refused.
+fn full_at(limit: u32) -> bool {
+    let mut kit = Kit::new();
+    let dirs: Vec<String> = (0..20).map(|n| format!("d/{n}")).collect();
+    dirs.iter().for_each(|dir| kit.mkdir(dir));
+    dirs.iter().for_each(|dir| kit.write(&format!("{dir}/old")));
+    kit.tick();
+    let line = kit.line("d", Mask::CREATE);
+    let refused = !kit.problems.is_empty();
+    for problem in &kit.problems {
+        let named = format!("user.max_inotify_watches ({limit})");
+        assert!(problem.message.contains(&named), "{problem:?}");
+    }
+    kit.tick();
+    dirs.iter().for_each(|dir| kit.write(&format!("{dir}/new")));
+    let mut told = kit.told_to(line);
+    fs::write(LIMIT, "1000").unwrap();
+    if let Some(again) = kit.source.deadline() {
+        let mut out = Vec::new();
+        kit.source.tick(again, &mut out);
+        let events = out.iter().filter_map(|report| match report {
+            incron::watch::Report::Event(_, event) => Some(kit.text(event)),
+            incron::watch::Report::Problem(..) => None,
+        });
+        told.extend(events);
+    }
+    told.iter_mut()
+        .for_each(|text| *text = text.replace(" (rescan)", ""));
+    let all = |name: &str| {
+        let mut all: Vec<_> = dirs
+            .iter()
+            .map(|dir| format!("CREATE {dir}|{name}"))
+            .collect();
+        all.sort();
+        all
+    };
+    told.sort();
+    assert_eq!(told, all("new"), "limit {limit}");
+    assert_eq!(kit.source.deadline(), None);
+    dirs.iter()
+        .for_each(|dir| kit.write(&format!("{dir}/later")));
+    let mut told = kit.told_to(line);
+    told.sort();
+    assert_eq!(told, all("later"), "limit {limit}");
+    !refused
+}
+
 const INNER: [&str; 3] = ["--exact", "--ignored", "--nocapture"];
 
 /// The kernel is made to refuse some watches by strace(1), as it does in want.

@@ -5,6 +5,7 @@ mod watch_kit;
 use std::fs;
 
 use incron::table::Mask;
+use incron::watch::Source as _;
 use watch_kit::Kit;
 
 const CREATE: Mask = Mask::CREATE;
@@ -120,6 +121,27 @@ fn a_rename_inside_keeps_the_watches_and_tells_the_new_paths() {
     kit.write("d/c/x/b/f");
     assert_eq!(kit.told(), ["CREATE d/c/x/b|f"]);
     assert_eq!(kit.source.figures().watches, watches);
+}
+
+/// inotify sends no word that a second half will not come, so the usual way is to wait.
+#[test]
+fn half_of_a_rename_is_told_at_once_and_nothing_waits_for_the_other() {
+    let mut kit = Kit::new();
+    kit.mkdir("d");
+    kit.mkdir("o");
+    kit.write("d/f");
+    kit.line("d", Mask::MOVE);
+    for (from, to, wanted) in [
+        ("d/f", "d/g", &["MOVED_FROM d|f", "MOVED_TO d|g <- d/f"][..]),
+        ("d/g", "o/g", &["MOVED_FROM d|g"]),
+        ("o/g", "d/h", &["MOVED_TO d|h"]),
+    ] {
+        kit.mv(from, to);
+        let told: Vec<_> = kit.read().iter().map(|(_, e)| kit.text(e)).collect();
+        assert_eq!(told, wanted, "in one read");
+        assert_eq!(kit.source.deadline(), None);
+        assert!(!kit.readable());
+    }
 }
 
 #[test]

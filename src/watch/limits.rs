@@ -34,6 +34,8 @@ pub(super) struct Lack {
     pub told: bool,
     /// Only the guard of the way is missing: not worth a message.
     pub guard_only: bool,
+    /// The path itself, which may have been there: it is not new when it is watched.
+    pub path: bool,
 }
 
 /// When to try again.
@@ -90,6 +92,9 @@ impl Inotify {
     /// The path of a root cannot be watched.
     pub(super) fn refused_root(&mut self, root: RootId, e: &io::Error) {
         self.lack(root, e.raw_os_error().unwrap_or(libc::EIO), false);
+        if let Some(lack) = self.roots.get_mut(root).and_then(|r| r.lack.as_mut()) {
+            lack.path = true;
+        }
     }
 
     /// A guard of its way cannot be had: its being moved would not be heard.
@@ -108,6 +113,7 @@ impl Inotify {
             since: sys::file_clock(),
             told: false,
             guard_only,
+            path: false,
         };
         let lack = r.lack.get_or_insert(fresh);
         if lack.guard_only && !guard_only {
@@ -160,8 +166,8 @@ impl Inotify {
             };
             let root = self.roots.get(id);
             let missing = root.is_some_and(|r| matches!(r.state, State::Missing));
-            if lack.errno == libc::EACCES && missing {
-                // It may have been there all the time: what is new its times say.
+            if lack.path && missing {
+                // What is new its times say.
                 self.resolve(id, How::Regain(lack.since, Part::Lacked), out);
             } else {
                 self.rescan(id, How::Regain(lack.since, Part::Held), out);
@@ -172,6 +178,7 @@ impl Inotify {
             match &mut root.lack {
                 Some(still) => {
                     still.told |= lack.told;
+                    still.path |= lack.path;
                     still.since = lack.since;
                 }
                 None if lack.told => {

@@ -81,6 +81,20 @@ impl Mounts {
             lives_on,
         });
         let mut changes: Vec<_> = changes.collect();
+        // What is mounted below may be hidden by it, or uncovered.
+        let below = |place: &[u8]| {
+            let within = |change: &Change| under(place, &change.place);
+            changes
+                .iter()
+                .filter_map(within)
+                .any(|rest| !rest.is_empty())
+        };
+        let below = self.table.iter().filter(|mount| below(&mount.place));
+        let below: Vec<_> = below.map(|mount| mount.place.clone()).collect();
+        changes.extend(below.into_iter().map(|place| Change {
+            place,
+            lives_on: false,
+        }));
         changes.sort();
         // One for each place, and that something lives on there outweighs the rest.
         changes.reverse();

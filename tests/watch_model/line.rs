@@ -49,6 +49,8 @@ pub struct Line {
     sighted: BTreeSet<Id>,
     /// Its path may lead elsewhere and back: what was there before is not new then.
     ever: BTreeSet<Id>,
+    /// Directories that were below its path at any time.
+    below: BTreeSet<Id>,
     pub needs: HashMap<(Id, bool), Need>,
     /// How often a thing of this name came, and was closed after writing.
     pub came: HashMap<String, usize>,
@@ -72,6 +74,7 @@ impl Line {
             dirs_at_check: BTreeMap::new(),
             sighted: BTreeSet::new(),
             ever: BTreeSet::new(),
+            below: BTreeSet::new(),
             needs: HashMap::new(),
             came: HashMap::new(),
             closed: HashMap::new(),
@@ -122,6 +125,8 @@ impl Line {
         let heard = self.dirs_now.iter().filter(|(p, _)| self.scope.inside(p));
         let inside: BTreeSet<Id> = heard.map(|(_, id)| *id).collect();
         let dirs_before = self.dirs_now.clone();
+        let below = dirs_before.iter().filter(|(p, _)| p.starts_with('d'));
+        self.below.extend(below.map(|(_, id)| *id));
         let after = self.look(step.top, step.after);
         for (id, paths) in &mut self.dirs {
             if !step.alive.contains(id) {
@@ -218,7 +223,7 @@ impl Line {
         }
         let known = |path: &String| {
             let above = step.after.get(dir(path));
-            let seen = above.is_some_and(|(id, _)| self.ever.contains(id));
+            let seen = above.is_some_and(|(id, _)| self.below.contains(id));
             seen && !view.contains_key(&self.scope.as_told(path))
         };
         let arrived = |(path, (id, _)): &(&String, &(Id, char))| {

@@ -326,7 +326,8 @@ fn a_directory_that_leaves_two_places_at_once_has_one() {
     }
 }
 
-/// By a bind mount of a directory over one that it is in, and of one that a mount hides.
+/// By a bind mount of a directory over one that it is in, of one that a mount hides, and
+/// over itself.
 #[test]
 fn what_a_mount_hides_has_not_moved_to_where_else_it_is_seen() {
     const NAME: &str = "what_a_mount_hides_has_not_moved_to_where_else_it_is_seen";
@@ -360,11 +361,20 @@ fn what_a_mount_hides_has_not_moved_to_where_else_it_is_seen() {
         Op::Unmount(p("d/b/a")),
         Op::Probe,
     ];
+    let itself = [
+        Op::MkdirAll(p("d/b/c")),
+        Op::Mount(p("d/b/c")),
+        Op::Read,
+        Op::Bind(p("d/b"), p("d/b")),
+        Op::Probe,
+        Op::Unmount(p("d/b")),
+        Op::Probe,
+    ];
     let deck = Deck {
         mounts: true,
         ..Deck::default()
     };
-    for ops in [&over[..], &filled, &hidden] {
+    for ops in [&over[..], &filled, &hidden, &itself] {
         assert_eq!(play(ops, Game { deck, ..plain() }), Ok(()));
     }
 }
