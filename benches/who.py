@@ -5,8 +5,8 @@ The work is tests/actor_kit/storm.c: processes of another user that each remove 
 file, reaped at once. auditd runs with a configuration of its own and one rule, for
 unlink and unlinkat in that directory; the rule and the kernel's audit are taken back.
 """
-import json, os, resource, signal, subprocess
-from kit import Daemon, HERE, cpu, main, row, settled, until
+import json, os, resource, signal, subprocess, tempfile
+from kit import Daemon, HERE, children, compile, cpu, main, row, settled, until
 
 KIT = os.path.join(HERE, "..", "tests", "actor_kit")
 UID, COUNT = 54321, 2000
@@ -77,19 +77,39 @@ class Audit:
                    for line in text.splitlines())
 
 
+class Floor:
+    """proc_floor.c, which listens and does nothing else."""
+
+    def __init__(self, work, what):
+        self.words = [compile(work, "proc_floor")[0], what]
+
+    def __enter__(self):
+        self.proc = subprocess.Popen(self.words, stdout=subprocess.PIPE, text=True)
+        self.proc.stdout.readline()
+        return self
+
+    def __exit__(self, *_):
+        self.proc.terminate()
+        spent, executed = map(int, self.proc.stdout.read().split())
+        self.proc.wait()
+        self.each = spent / 1000 / max(executed, 1)
+
+
 def beside_auditd(work, rounds):
     """The same removals under a line with who=true, and under auditd. Audit works in
-    the system calls of those it watches: what the removals cost more than without
-    anybody is counted with each."""
+    the system calls of those it watches, and the kernel's messages of processes are made
+    in theirs: what the removals cost more than without anybody is counted with each, and
+    so is the command that writes our events down, as auditd writes its records."""
     tools = programs(work)
     for name, program in (("rm", RM), ("unlink", tools["unlink"])):
         for at_once in (1, 4):
             ours, theirs, named, audited = [], [], [], []
-            whole_ours, whole_theirs = [], []
+            whole_ours, whole_theirs, least = [], [], []
             bare = os.path.join(work, "bare")
             os.makedirs(bare, exist_ok=True)
             os.chown(bare, UID, -1)
             for _ in range(rounds):
+                alone = storm(tools, program, bare, at_once)
                 with Daemon(work) as d:
                     d.table("@W IN_DELETE,who=true,run=stream cat >> @O/events\n")
                     d.start()
@@ -99,6 +119,8 @@ def beside_auditd(work, rounds):
                     work_ours = storm(tools, program, d.path("watched"), at_once)
                     until("the events", lambda: lines(events) >= COUNT)
                     ours.append((settled(worker) - before) * 1e6 / COUNT)
+                    # It was started by the first event.
+                    writes = cpu(*children(worker)) * 1e6 / COUNT
                     named.append(sum(is_named(line, program) for line in open(events)))
                 with Audit(work, bare) as audit:
                     pids = [audit.proc.pid, audit.kernel_thread()]
@@ -107,8 +129,11 @@ def beside_auditd(work, rounds):
                     until("the log", lambda: audit.named(program) >= COUNT, 20, 0.1)
                     theirs.append((cpu(*pids) - before) * 1e6 / COUNT)
                     audited.append(audit.named(program))
-                alone = storm(tools, program, bare, at_once)
-                whole_ours.append(ours[-1] + (work_ours - alone) * 1e6 / COUNT)
+                with Floor(work, "program") as floor:
+                    work_least = storm(tools, program, bare, at_once)
+                alone = (alone + storm(tools, program, bare, at_once)) / 2
+                least.append(floor.each + (work_least - alone) * 1e6 / COUNT)
+                whole_ours.append(ours[-1] + writes + (work_ours - alone) * 1e6 / COUNT)
                 whole_theirs.append(theirs[-1] + (work_theirs - alone) * 1e6 / COUNT)
             what = f"{name}, {at_once} at a time"
             row(6, f"who: {what}: of 2,000 named", named, COUNT, "", most=False)
@@ -118,6 +143,7 @@ def beside_auditd(work, rounds):
             row(6, f"who: {what}: the same, with what the removals cost more", whole_ours, 1000, "us")
             row(6, f"auditd: {what}: the same, with what the removals cost more", whole_theirs, 1000, "us")
             row(6, f"who: {what}: that, to auditd's", [a / b for a, b in zip(whole_ours, whole_theirs)], 0.5, "x")
+            row(6, f"exe and cmdline alone: {what}: the same", least, 1000, "us")
 
 
 def lines(path):
@@ -142,22 +168,42 @@ def began():
 
 
 def an_exec(work, rounds):
-    """Programs that are executed and change nothing, with a line that asks and without."""
+    """Programs that are executed and change nothing, with a line that asks and without, and
+    beside what listens and does nothing else. What they cost more themselves is a row of
+    its own: it is near to what it differs by from one time to the next."""
     tools = programs(work)
-    costs, idle = [], []
+    costs, idle, messages, program, more = [], [], [], [], []
     for _ in range(rounds):
-        for asks, figures in (("who=true", costs), ("who=false", idle)):
-            with Daemon(work) as d:
-                d.table(f"@W IN_DELETE,{asks} true\n")
-                d.start()
-                os.mkdir(d.path("elsewhere"))
-                worker = d.worker()
-                before, first = settled(worker), began()
-                storm(tools, "/bin/true", d.path("elsewhere"), 1)
-                count = began() - first
-                figures.append((settled(worker) - before) * 1e6 / count)
+        cost, asked = executed(work, tools, "who=true")
+        costs.append(cost)
+        cost, unasked = executed(work, tools, "who=false")
+        idle.append(cost)
+        more.append((asked - unasked) * 1e6 / COUNT)
+        for what, figures in (("messages", messages), ("program", program)):
+            with Floor(work, what) as floor:
+                storm(tools, "/bin/true", work, 1)
+            figures.append(floor.each)
     row(6, "who: CPU an exec of the machine", costs, 70, "us")
     row(6, "no line asks: CPU an exec of the machine", idle, 1, "us")
+    row(6, "the messages alone (proc_floor.c): CPU an exec of the machine", messages, 1000, "us")
+    row(6, "the same, with exe and cmdline", program, 1000, "us")
+    row(6, "who: what an executed program costs more itself", more, 1000, "us")
+
+
+def executed(work, tools, asks):
+    """What a process of the machine costs the worker, and what all cost themselves. Their
+    files are on another file system: what foreign files cost is in benches/fanotify.rs."""
+    with Daemon(work) as d, tempfile.TemporaryDirectory(dir="/var/tmp") as elsewhere:
+        if os.stat(elsewhere).st_dev == os.stat(work).st_dev:
+            raise SystemExit("/var/tmp is to be on another file system than /dev/shm")
+        d.table(f"@W IN_DELETE,{asks} true\n")
+        d.start()
+        os.chmod(elsewhere, 0o755)
+        worker = d.worker()
+        before, first = settled(worker), began()
+        itself = storm(tools, "/bin/true", elsewhere, 1)
+        count = began() - first
+        return (settled(worker) - before) * 1e6 / count, itself
 
 
 if __name__ == "__main__":

@@ -28,8 +28,10 @@ use crate::sys::{netlink, realtime};
 
 /// Looks that wait on a processor: each holds a descriptor. The kernel keeps the rest.
 const MOST_LOOKS: usize = 64;
-/// Room for messages: some 25,000, in bytes of the kernel's memory while they wait.
+/// Room for messages, in bytes of the kernel's memory while they wait: some 25,000, and
+/// 3,000 of programs on each processor.
 const BUFFER: usize = 32 << 20;
+const POST_BUFFER: usize = 4 << 20;
 /// Turns that a thread waits for whoever has the lock, before it goes to sleep: nobody
 /// has it for longer, unless he has lost his processor.
 const TURNS: usize = 500;
@@ -98,11 +100,11 @@ impl Inbox {
         processors: &[u32],
         subscribe: impl Fn(&OwnedFd) -> io::Result<()>,
     ) -> io::Result<Self> {
-        let socket = |filter: &[_]| {
-            let socket = netlink::process_events(filter, BUFFER)?;
+        let socket = |filter: &[_], buffer| {
+            let socket = netlink::process_events(filter, buffer)?;
             subscribe(&socket).map(|()| socket)
         };
-        let others = socket(&filter::happened())?;
+        let others = socket(&filter::happened(), BUFFER)?;
         // What is executed on a processor that has no thread goes to the first one.
         let posts = (0..).zip(processors).map(|(nth, cpu)| {
             let cpus = match (nth, processors) {
@@ -110,7 +112,7 @@ impl Inbox {
                 _ => Cpus::One(*cpu),
             };
             Ok(Post {
-                socket: socket(&filter::executed(&cpus))?,
+                socket: socket(&filter::executed(&cpus), POST_BUFFER)?,
                 proc: Proc::new(),
                 looks: realtime::Mutex::new(Looks::default())?,
             })
