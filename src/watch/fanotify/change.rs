@@ -2,6 +2,7 @@
 //! ways to roots.
 
 use super::Fanotify;
+use super::areas::Gone;
 use super::batch::Batch;
 use super::job::Job;
 use super::parse::Record;
@@ -51,10 +52,21 @@ impl Fanotify {
             } else {
                 self.tree.set_foreign(&target);
             }
-        } else if bit == Mask::DELETE
-            && let Known::Node(gone) = self.tree.known(&target)
-        {
-            self.dead.push(gone);
+        } else if bit == Mask::DELETE {
+            if let Known::Node(gone) = self.tree.known(&target) {
+                self.dead.push(gone);
+            }
+            self.end_mounts(id, name);
+        }
+    }
+
+    /// What is mounted of the directory `name` elsewhere has no path any more.
+    fn end_mounts(&mut self, id: NodeId, name: &[u8]) {
+        let users = self.users(id, name);
+        if let Some(mut path) = self.tree.path(id).filter(|_| !users.is_empty()) {
+            path.push(b'/');
+            path.extend_from_slice(name);
+            self.carry(&path, &Gone::Removed, &users);
         }
     }
 
@@ -126,6 +138,9 @@ impl Fanotify {
                 continue;
             };
             let (link, last) = (step.link, step.last);
+            if step.inner {
+                continue;
+            }
             let below = [&*step.dir, b"/", &*step.name].concat();
             if kind(record).is_empty() {
                 if self.link_changed(id, link, last, owner, bit) {

@@ -9,8 +9,8 @@ pub(super) enum What {
     Top,
     /// A directory, by its handle.
     Dir(Box<[u8]>),
-    /// A mounted part of the tree, by its file system and path there.
-    Area(Box<[u8]>),
+    /// What a mount shows of the tree.
+    Area(u64),
 }
 
 pub(super) struct Job {
@@ -40,22 +40,12 @@ impl Job {
         }
     }
 
-    pub fn area(root: RootId, dir: &[u8], how: How) -> Self {
+    pub fn area(root: RootId, mount: u64, how: How) -> Self {
         Self {
             root,
-            what: What::Area(dir.into()),
+            what: What::Area(mount),
             how,
             tries: 0,
         }
-    }
-
-    /// How it will tell `root` of a directory, if that is in what is to be scanned:
-    /// `above` knows what it is in.
-    pub fn covers(&self, root: RootId, above: impl Fn(&[u8]) -> bool) -> Option<How> {
-        let covers = match &self.what {
-            What::Top | What::Area(_) => true,
-            What::Dir(key) => above(key),
-        };
-        (covers && self.root == root).then_some(self.how)
     }
 }

@@ -8,6 +8,7 @@
 //! the stream has been read to its end (`scan`).
 
 mod about;
+mod areas;
 mod batch;
 mod change;
 mod collect;
@@ -24,6 +25,7 @@ mod reach;
 mod read;
 mod refuse;
 mod remount;
+mod replay;
 mod resolve;
 mod root;
 mod said;
@@ -100,8 +102,8 @@ pub struct Fanotify {
     hush: Hush,
     gate: Gate,
     mounts: Mounts,
-    /// They have changed, and are looked at when so many records have been read.
-    mounts_after: Option<u64>,
+    /// They may have changed.
+    look: remount::Look,
     tree: Tree,
     roots: Roots,
     lines: HashMap<LineId, RootId>,
@@ -123,9 +125,11 @@ pub struct Fanotify {
     created: Vec<Box<[u8]>>,
     /// Directory and name that the last rename led to.
     arrived: Option<(usize, batch::Place)>,
-    /// A directory was renamed in a tree that has mounts in it: they may have been
-    /// carried along, of which the table of mounts does not say that it changed.
+    /// A directory was renamed in which something may be mounted: nothing else says that
+    /// the table of mounts has changed by that.
     carried: bool,
+    /// What was told of this batch, by roots; while that may be told again.
+    heard: replay::Heard,
     /// Renames of this batch that were something to a line.
     renamed: Vec<usize>,
     /// Directories that are gone, until all that was queued before is told.
@@ -156,7 +160,7 @@ impl Fanotify {
             hush: Hush::default(),
             gate,
             mounts: Mounts::new(),
-            mounts_after: None,
+            look: remount::Look::default(),
             tree: Tree::new(),
             roots: Roots::default(),
             lines: HashMap::new(),
@@ -172,6 +176,7 @@ impl Fanotify {
             created: Vec::new(),
             arrived: None,
             carried: false,
+            heard: replay::Heard::default(),
             renamed: Vec::new(),
             dead: Vec::new(),
             drained: file_clock(),
@@ -236,6 +241,7 @@ impl Fanotify {
         }
         let id = self.roots.insert(root);
         self.set_way(id, way);
+        self.all_told(id);
         self.lines.insert(request.line, id);
         self.keys.insert(key, id);
         // What came between the look and the mark.

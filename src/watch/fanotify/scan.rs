@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::SystemTime;
 
 use nix::fcntl::open;
@@ -14,7 +14,7 @@ use nix::sys::stat::Mode;
 
 use super::Fanotify;
 use super::batch::{Batch, ONDIR, RENAME};
-use super::collect::Found;
+use super::collect::{Found, Part};
 use super::group::key_of;
 use super::job::{Job, What};
 use super::root::{At, Line, RootId};
@@ -24,7 +24,7 @@ use crate::event::Origin;
 use crate::sys::inotify as sys;
 use crate::table::Mask;
 use crate::watch::Report;
-use crate::watch::found::{self, How, Part};
+use crate::watch::found::{self, How, Part as Held};
 use crate::watch::look::with_nul;
 use crate::watch::scan::path_flags;
 
@@ -48,18 +48,13 @@ impl Fanotify {
         match &job.what {
             What::Dir(key) => {
                 let key = key.clone();
-                self.scan(job, &key, batch, at, out);
+                self.scan(job, &key, None, batch, at, out);
             }
-            What::Area(dir) => {
-                let area = self.roots.get(job.root).and_then(|r| {
-                    let area = r.way.areas.iter().find(|a| a.dir == *dir)?;
-                    Some([&*r.way.real, b"/", &*area.below].concat())
-                });
-                let key = area.and_then(|path| {
-                    key_of(open(&*path, path_flags(), Mode::empty()).ok()?.as_fd()).ok()
-                });
-                if let Some(key) = key {
-                    self.scan(job, &key, batch, at, out);
+            What::Area(mount) => {
+                let mount = *mount;
+                let part = self.parts(job.root, |area| area.mount == mount).pop();
+                if let Some(part) = part {
+                    self.scan(job, &part.key.clone(), Some(part), batch, at, out);
                 }
             }
             What::Top => {
@@ -69,6 +64,9 @@ impl Fanotify {
                 let Some(root) = self.roots.get_mut(job.root) else {
                     return;
                 };
+                if let Some(area) = root.way.areas.first_mut() {
+                    area.fresh = false;
+                }
                 let Some(identity) = root.way.identity.clone() else {
                     return;
                 };
@@ -77,12 +75,12 @@ impl Fanotify {
                     job.how = How::Since(since);
                 }
                 if let How::Since(since) = job.how {
-                    job.how = How::Regain(since, Part::Lacked);
+                    job.how = How::Regain(since, Held::Lacked);
                 }
                 match root.way.at {
                     At::Dir => {
                         job.what = What::Dir(identity.clone());
-                        self.scan(job, &identity, batch, at, out);
+                        self.scan(job, &identity, None, batch, at, out);
                     }
                     At::File => self.find_file(job, batch, out),
                     At::Nothing => {}
@@ -115,16 +113,18 @@ impl Fanotify {
             watch: route,
             name: Box::default(),
             owner: (key, name),
+            twice: false,
             thing,
         };
         self.tell_all(job.root, job.how, vec![found], batch, out);
     }
 
-    /// Scans a tree for a root.
+    /// Scans a tree for a root, with all that is mounted in it.
     fn scan(
         &mut self,
         mut job: Job,
         key: &[u8],
+        part: Option<Part>,
         batch: &mut Batch,
         at: usize,
         out: &mut Vec<Report>,
@@ -135,11 +135,27 @@ impl Fanotify {
         let Some(path) = self.tree.path(id) else {
             return;
         };
+        let top = part.unwrap_or_else(|| Part {
+            key: key.into(),
+            path: path.clone(),
+            watch: None,
+            mount: None,
+        });
+        let watch = match &top.watch {
+            Some(watch) => Some(watch.clone()),
+            None => self
+                .hit_in(&path, job.root, None)
+                .map(|h| h.watch.into_vec()),
+        };
+        let mut parts = self.parts_below(job.root, watch.as_deref());
+        parts.push(top);
         let mut touched: HashSet<Box<[u8]>> = self.tree.chain(id).map(|n| n.key.clone()).collect();
+        touched.extend(parts.iter().map(|p| p.key.clone()));
         let from = batch.records.len();
-        let area = self.area_of(&job);
-        let how = (job.how, area.as_deref());
-        let found = self.collect(job.root, key, path, how, &mut touched);
+        let mut found = Vec::new();
+        for part in &parts {
+            self.collect(job.root, part, job.how, &mut touched, &mut found);
+        }
         self.extend(batch);
         let new = batch.records.get(from..).unwrap_or_default();
         let renames = |mask: u64| mask & RENAME != 0 && mask & ONDIR != 0;
@@ -151,17 +167,13 @@ impl Fanotify {
             return self.ask(job);
         }
         self.tell_all(job.root, job.how, found, batch, out);
-    }
-
-    /// The path, as its root writes it, of a mounted part that is to be scanned.
-    fn area_of(&self, job: &Job) -> Option<Vec<u8>> {
-        let What::Area(dir) = &job.what else {
-            return None;
-        };
-        let root = self.roots.get(job.root)?;
-        let area = root.way.areas.iter().find(|a| a.dir == *dir)?;
-        let route = root.route.strip_suffix(b"/").unwrap_or(&root.route);
-        Some([route, b"/", &*area.below].concat())
+        if let Some(root) = self.roots.get_mut(job.root) {
+            let told = |mount: u64| parts.iter().any(|p| p.mount == Some(mount));
+            let areas = root.way.areas.iter_mut();
+            areas
+                .filter(|a| told(a.mount))
+                .for_each(|a| a.fresh = false);
+        }
     }
 
     fn tell_all(
@@ -195,7 +207,8 @@ impl Fanotify {
             .lines
             .iter()
             .map(|line| {
-                let told = self.told.of(owner, line.id);
+                let place = found.twice.then_some(&*found.watch);
+                let told = self.told.of(owner, line.id, place);
                 let due = found::due(line.mask, thing);
                 let arrival = Mask::CREATE | Mask::MOVED_TO;
                 (

@@ -64,7 +64,7 @@ impl Fanotify {
             });
             if self.scanning {
                 for &line in &together {
-                    self.told.say(news.owner, line, mask);
+                    self.told.say(news.owner, line, mask, news.watch);
                 }
             }
             let event = Event {
@@ -142,6 +142,10 @@ impl Fanotify {
             if !completes && matched.is_none() && !asked.intersects(bit) {
                 continue;
             }
+            if self.heard_before(record, hit, bit) {
+                continue;
+            }
+            self.heard.note(record, hit.root, bit);
             let content = Mask::MODIFY | Mask::CLOSE | Mask::ATTRIB | Mask::ACCESS | Mask::OPEN;
             if excl && bit.intersects(content) && self.exists(owner.0, owner.1).is_none() {
                 continue;
