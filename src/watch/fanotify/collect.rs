@@ -80,13 +80,10 @@ impl Fanotify {
                         below.push(b'/');
                         below.extend_from_slice(entry.name);
                         let enters = self.hit_in(&below, root, area).is_some();
-                        let sub = || openat(&dir, entry.name, path_flags(), Mode::empty()).ok();
-                        let sub = enters
-                            .then(sub)
-                            .flatten()
-                            .and_then(|fd| key_of(fd.as_fd()).ok());
-                        // Another file system is another area.
-                        if let Some(sub) = sub.filter(|k| k.get(..8) == key.get(..8))
+                        // What is mounted there is another part.
+                        let sub = enters.then(|| self.group.child(dir.as_fd(), &key, entry.name));
+                        let sub = sub.and_then(Result::ok);
+                        if let Some(sub) = sub
                             && touched.insert(sub.clone())
                             && !self.settled.contains(&(root, sub.clone()))
                         {

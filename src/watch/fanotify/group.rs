@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
-use nix::fcntl::{OFlag, open, openat, readlink};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlink};
 use nix::sys::stat::Mode;
 
 use super::mounts::{Mount, Mounts};
@@ -309,14 +309,11 @@ impl Group {
             return Ok(Spot::Hidden);
         };
         let name = path.get(slash + 1..);
-        let up = match openat(&fd, "..", path_flags() | OFlag::O_DIRECTORY, Mode::empty()) {
-            Ok(up) => up,
+        let parent = match open_in_mount(fd.as_fd(), b"..") {
+            Ok(up) => key_of(up.as_fd())?,
             Err(nix::Error::ENOENT) => return Ok(Spot::Hidden),
+            Err(nix::Error::EXDEV) => self.parent_beneath(key)?,
             Err(e) => return Err(e.into()),
-        };
-        let parent = match sys::mount_id(up.as_fd())? == sys::mount_id(fd.as_fd())? {
-            true => key_of(up.as_fd())?,
-            false => self.parent_beneath(key)?,
         };
         Ok(Spot::In(parent, name.unwrap_or_default().into()))
     }
@@ -324,16 +321,46 @@ impl Group {
     /// What a directory is in, where something is mounted over that. Another mount may
     /// show it all the same: podman binds its directory of layers to itself.
     fn parent_beneath(&self, key: &[u8]) -> io::Result<Box<[u8]>> {
-        let missing = || io::Error::from(io::ErrorKind::NotFound);
-        let system = fs_of(key).and_then(|fs| self.systems.get(&fs));
-        let door = system.and_then(|s| s.open.as_ref()).ok_or_else(missing)?;
-        let bare = sys::clone_mount(door.as_fd())?;
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_DIRECTORY;
-        let mount = openat(&bare, ".", flags, Mode::empty())?;
-        let dir = sys::open_handle(mount.as_fd(), key.get(8..).unwrap_or_default())?;
+        let door = fs_of(key).and_then(|fs| self.systems.get(&fs)?.open.as_ref());
+        let dir = open_beneath(door, key)?;
         let up = openat(&dir, "..", path_flags() | OFlag::O_DIRECTORY, Mode::empty())?;
         key_of(up.as_fd())
     }
+
+    /// The handle of the directory `name` in `dir`, which is open and has the handle
+    /// `key`, whatever is mounted on it.
+    pub fn child(&self, dir: BorrowedFd<'_>, key: &[u8], name: &[u8]) -> io::Result<Box<[u8]>> {
+        match open_in_mount(dir, name) {
+            Err(nix::Error::EXDEV) => {
+                let door = fs_of(key).and_then(|fs| self.systems.get(&fs)?.open.as_ref());
+                let bare = open_beneath(door, key)?;
+                key_of(open_in_mount(bare.as_fd(), name)?.as_fd())
+            }
+            open => key_of(open?.as_fd()),
+        }
+    }
+}
+
+/// Opens what a handle names as a file system has it, with nothing mounted in it.
+fn open_beneath(door: Option<&OwnedFd>, key: &[u8]) -> io::Result<OwnedFd> {
+    let door = door.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    let bare = sys::clone_mount(door.as_fd())?;
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_DIRECTORY;
+    let mount = openat(&bare, ".", flags, Mode::empty())?;
+    sys::open_handle(mount.as_fd(), key.get(8..).unwrap_or_default())
+}
+
+/// Opens the directory `name` in `dir`, if nothing is mounted on it: that could not be
+/// unmounted meanwhile, by somebody who does it just then.
+///
+/// # Errors
+/// `EXDEV`: something is.
+fn open_in_mount(dir: BorrowedFd<'_>, name: &[u8]) -> nix::Result<OwnedFd> {
+    let flags = path_flags() | OFlag::O_DIRECTORY;
+    let how = OpenHow::new()
+        .flags(flags)
+        .resolve(ResolveFlag::RESOLVE_NO_XDEV);
+    openat2(dir, name, how)
 }
 
 fn link_of(fd: &OwnedFd) -> io::Result<Vec<u8>> {

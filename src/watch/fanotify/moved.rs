@@ -244,6 +244,13 @@ impl Fanotify {
             };
             let pattern = root.pattern.is_some();
             let bounded = root.key.depth.is_some() || root.excluded.is_some();
+            if itself
+                .hits
+                .iter()
+                .any(|h| (h.root, &h.watch) == (hit.root, &hit.watch))
+            {
+                continue; // a mount shows it there all the time
+            }
             let had = itself.of(hit.root).is_some();
             open |= !had || bounded || pattern;
             if had && !pattern {
