@@ -61,7 +61,8 @@ impl Fanotify {
                 }
             };
             dir.extend_from_slice(&mount.root);
-            let known = known.iter().find(|a| a.mount == mount.id);
+            let same = |a: &&Area| a.mount == mount.id && a.dir.get(..8) == dir.get(..8);
+            let known = known.iter().find(same);
             way.areas.push(Area {
                 fresh: known.is_none_or(|a| a.fresh),
                 top: dir.len(),

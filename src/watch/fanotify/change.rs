@@ -10,22 +10,9 @@ use super::reach::{Reach, within};
 use super::root::{At, Root, RootId, Step};
 use super::tree::{Known, NodeId};
 use super::unfold::{kind, target};
-use crate::sys::inotify::Stamp;
 use crate::table::Mask;
 use crate::watch::Report;
 use crate::watch::found::How;
-
-/// Former things of a path that are known again when they come back.
-const MOST_LOST: usize = 4;
-
-impl Root {
-    /// Remembers what the path was, and since when its changes are not told.
-    pub(super) fn lose(&mut self, identity: Box<[u8]>, since: Stamp) {
-        self.lost.retain(|(other, _)| *other != identity);
-        self.lost.truncate(MOST_LOST - 1);
-        self.lost.insert(0, (identity, since));
-    }
-}
 
 impl Fanotify {
     /// The directory `name` in `id` has come or gone.
@@ -230,19 +217,6 @@ impl Fanotify {
             *before + 1 == at && **dir == *owner.0 && **name == *owner.1
         });
         just && self.exists(owner.0, owner.1).is_some()
-    }
-
-    /// The path leads nowhere any more.
-    pub(super) fn lose_way(&mut self, id: RootId) {
-        let drained = self.drained;
-        let Some(root) = self.roots.get_mut(id) else {
-            return;
-        };
-        let since = drained.max(root.settled);
-        if let Some(identity) = root.way.identity.clone() {
-            root.lose(identity, since);
-        }
-        self.set_at(id, At::Nothing, None);
     }
 
     /// A directory on the way is gone, and with it the links in it that the path went by.

@@ -10,6 +10,7 @@ use nix::sys::stat::Mode;
 
 use super::Fanotify;
 use super::group::key_of;
+use super::job::Job;
 use super::reach::{Hit, within};
 use super::resolve::dir_flags;
 use super::root::{Area, RootId};
@@ -45,16 +46,15 @@ impl Fanotify {
     /// What is in the directory of `part`, and below it.
     pub(super) fn collect(
         &mut self,
-        root: RootId,
+        job: &Job,
         part: &Part,
-        how: How,
         touched: &mut HashSet<Box<[u8]>>,
         found: &mut Vec<Found>,
     ) {
-        let area = part.watch.as_deref();
-        let mut todo: Vec<(Box<[u8]>, Vec<u8>)> = vec![(part.key.clone(), part.path.clone())];
+        let (root, area) = (job.root, part.watch.as_deref());
+        let mut todo = vec![(part.key.clone(), part.path.clone(), job.how)];
         let mut buffer = vec![0; 32 * 1024];
-        while let Some((key, path)) = todo.pop() {
+        while let Some((key, path, how)) = todo.pop() {
             let Some(hit) = self.hit_in(&path, root, area) else {
                 continue;
             };
@@ -75,19 +75,21 @@ impl Fanotify {
                         continue;
                     }
                     let kind = kind_of(dir.as_fd(), entry);
+                    let mut how = how;
                     if kind == libc::S_IFDIR {
                         let mut below = path.clone();
                         below.push(b'/');
                         below.extend_from_slice(entry.name);
-                        let enters = self.hit_in(&below, root, area).is_some();
                         // What is mounted there is another part.
-                        let sub = enters.then(|| self.group.child(dir.as_fd(), &key, entry.name));
-                        let sub = sub.and_then(Result::ok);
-                        if let Some(sub) = sub
-                            && touched.insert(sub.clone())
-                            && !self.settled.contains(&(root, sub.clone()))
-                        {
-                            todo.push((sub, below));
+                        let sub = self.group.child(dir.as_fd(), &key, entry.name);
+                        if let Ok(sub) = sub {
+                            how = self.how_of(job, how, &sub, (dir.as_fd(), entry.name));
+                            if self.hit_in(&below, root, area).is_some()
+                                && touched.insert(sub.clone())
+                                && !self.settled.contains(&(root, sub.clone()))
+                            {
+                                todo.push((sub, below, how));
+                            }
                         }
                     }
                     if how.silent() {
@@ -107,6 +109,20 @@ impl Fanotify {
                     }));
                 }
             }
+        }
+    }
+
+    /// How a directory in a tree that is looked through came there: one that is known may
+    /// have been renamed while nobody looked, with all it holds.
+    fn how_of(&self, job: &Job, how: How, key: &[u8], at: (BorrowedFd<'_>, &[u8])) -> How {
+        let (How::Regain(since, _), Some(number)) = (how, job.lost) else {
+            return how;
+        };
+        let stat = || with_nul(at.1, |n| sys::stat(at.0, n)).ok();
+        let changed = || stat().is_some_and(|s| s.changed.latest() >= since);
+        match self.wandered.since(key, number, changed) {
+            true => How::Moved,
+            false => how,
         }
     }
 
@@ -136,10 +152,7 @@ impl Fanotify {
     }
 
     /// What is mounted below a directory that `root` has as `watch`.
-    pub(super) fn parts_below(&self, root: RootId, watch: Option<&[u8]>) -> Vec<Part> {
-        let Some(watch) = watch else {
-            return Vec::new();
-        };
+    pub(super) fn parts_below(&self, root: RootId, watch: &[u8]) -> Vec<Part> {
         let watch = watch.strip_suffix(b"/").unwrap_or(watch);
         let mut parts = self.parts(root, |_| true);
         let inside = |place: &Vec<u8>| place.len() > watch.len() && within(place, watch);

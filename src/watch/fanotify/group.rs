@@ -125,6 +125,33 @@ impl Group {
         })
     }
 
+    /// Marks again what was unmounted as a whole and mounted again: its marks have gone with
+    /// it. Gives those file systems.
+    pub fn renew(&mut self, mounts: &Mounts, changed: &[Mount]) -> Vec<FsId> {
+        for mount in changed {
+            let system = mount.fs().and_then(|fs| self.systems.get_mut(&fs));
+            if let Some(system) = system {
+                system.device.clone_from(&mount.device);
+            }
+        }
+        let marked = self.systems.iter().filter(|(_, s)| s.mask != 0);
+        let marked: Vec<_> = marked.map(|(fs, system)| (*fs, system.mask)).collect();
+        let (remove, add) = (libc::FAN_MARK_REMOVE, libc::FAN_MARK_ADD);
+        let mut lost = |(fs, mask): (FsId, u64)| {
+            let door = self.door(mounts, fs)?;
+            let mark = |flags: u32, mask| {
+                let flags = flags | libc::FAN_MARK_FILESYSTEM;
+                sys::mark(self.fd.as_fd(), flags, mask, door.as_fd())
+            };
+            // What is not asked for can be taken back from a mark that is there.
+            let unused = OF_FILES & !mask;
+            let gone = mark(remove, unused & unused.wrapping_neg()).err()?;
+            let gone = gone.raw_os_error() == Some(libc::ENOENT);
+            (gone && mark(add, mask).is_ok()).then_some(fs)
+        };
+        marked.into_iter().filter_map(&mut lost).collect()
+    }
+
     pub fn is_marked(&self, fs: FsId) -> bool {
         self.systems.get(&fs).is_some_and(|s| s.mask != 0)
     }
@@ -368,16 +395,29 @@ fn link_of(fd: &OwnedFd) -> io::Result<Vec<u8>> {
     Ok(readlink(path.as_str())?.into_vec())
 }
 
-/// Opens a mount, if its place leads to it and not to one over it.
+impl Mount {
+    /// A path descriptor of its top, if its place leads to it and not to one over it.
+    pub fn top(&self) -> Option<OwnedFd> {
+        let place = if self.point.is_empty() {
+            b"/"
+        } else {
+            &*self.point
+        };
+        let path = open(place, path_flags(), Mode::empty()).ok()?;
+        (sys::mount_id(path.as_fd()).ok()? == self.id).then_some(path)
+    }
+
+    /// The file system that it shows.
+    pub fn fs(&self) -> Option<FsId> {
+        sys::fsid(self.top()?.as_fd()).ok()
+    }
+}
+
+/// Opens a mount of a file system.
 fn open_mount(mount: &Mount, fs: FsId) -> Option<OwnedFd> {
-    let place = if mount.point.is_empty() {
-        b"/"
-    } else {
-        &*mount.point
-    };
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
-    let path = open(place, path_flags(), Mode::empty()).ok()?;
-    if sys::mount_id(path.as_fd()).ok()? != mount.id || sys::fsid(path.as_fd()).ok()? != fs {
+    let path = mount.top()?;
+    if sys::fsid(path.as_fd()).ok()? != fs {
         return None;
     }
     // Not a bind mount of a file.

@@ -1,5 +1,7 @@
 //! A tree that is to be scanned when all that is queued has been told.
 
+use std::ffi::{OsStr, OsString};
+
 use super::root::RootId;
 use crate::watch::found::How;
 
@@ -16,7 +18,13 @@ pub(super) enum What {
 pub(super) struct Job {
     pub root: RootId,
     pub what: What,
+    /// It was asked for as that of the path.
+    pub top: bool,
     pub how: How,
+    /// Where the root has the directory.
+    pub watch: Option<OsString>,
+    /// What its path led to before: the number of the record with which that ended.
+    pub lost: Option<u64>,
     /// How often it has been done.
     pub tries: u32,
 }
@@ -26,7 +34,10 @@ impl Job {
         Self {
             root,
             what: What::Top,
+            top: true,
             how,
+            watch: None,
+            lost: None,
             tries: 0,
         }
     }
@@ -35,16 +46,33 @@ impl Job {
         Self {
             root,
             what: What::Dir(key.into()),
+            top: false,
             how,
+            watch: None,
+            lost: None,
             tries: 0,
         }
+    }
+
+    /// As the root has it at that place.
+    pub fn at(self, watch: &OsStr) -> Self {
+        let watch = Some(watch.to_owned());
+        Self { watch, ..self }
+    }
+
+    /// True where it tells of all that is at the path of that root.
+    pub fn is_of_top(&self, root: RootId) -> bool {
+        self.root == root && self.top
     }
 
     pub fn area(root: RootId, mount: u64, how: How) -> Self {
         Self {
             root,
             what: What::Area(mount),
+            top: false,
             how,
+            watch: None,
+            lost: None,
             tries: 0,
         }
     }

@@ -17,6 +17,7 @@ mod group;
 mod hush;
 mod job;
 mod late;
+mod lost;
 mod mounts;
 mod moved;
 mod parse;
@@ -121,10 +122,16 @@ pub struct Fanotify {
     settled: HashSet<(RootId, Box<[u8]>)>,
     told: Told,
     seen: Seen,
+    wandered: lost::Wandered,
+    /// The number of the record that is told.
+    number: u64,
     /// Directories in which a file got its name, by their handles, the latest first.
     created: Vec<Box<[u8]>>,
     /// Directory and name that the last rename led to.
     arrived: Option<(usize, batch::Place)>,
+    /// What the directory in the place of which the last rename put another is to roots,
+    /// where the next record takes it to the other's place.
+    exchanged: Option<(usize, reach::Reach)>,
     /// A directory was renamed in which something may be mounted: nothing else says that
     /// the table of mounts has changed by that.
     carried: bool,
@@ -173,8 +180,11 @@ impl Fanotify {
             settled: HashSet::new(),
             told: Told::default(),
             seen: Seen::default(),
+            wandered: lost::Wandered::default(),
+            number: 0,
             created: Vec::new(),
             arrived: None,
+            exchanged: None,
             carried: false,
             heard: replay::Heard::default(),
             renamed: Vec::new(),

@@ -48,6 +48,9 @@ impl Fanotify {
         record: Record,
         out: &mut Vec<Report>,
     ) {
+        if record.mask & ONDIR != 0 {
+            self.wandered.note(batch.text(record.target), self.number);
+        }
         let from = self.half(batch, at, record.from.0);
         let to = self.half(batch, at, record.to.0);
         if from.is_none() && to.is_none() {
@@ -60,8 +63,12 @@ impl Fanotify {
         let new = (text(record.to.0), text(record.to.1));
         let isdir = !kind(record).is_empty();
         let was = from.map(|id| self.reach(id)).unwrap_or_default();
-        let itself = from.filter(|_| isdir).map(|id| self.reach_at(id, &old.1));
-        let itself = itself.unwrap_or_default();
+        let itself = match self.exchanged.take() {
+            Some((second, other)) if second == at => other,
+            _ => from
+                .filter(|_| isdir)
+                .map_or_else(Reach::default, |id| self.reach_at(id, &old.1)),
+        };
         let owner = (&*old.0, &*old.1);
         self.tell_name(batch, at, &was, owner, record, Mask::MOVED_FROM, None, out);
         self.steps(batch, at, &was, owner, record, Mask::MOVED_FROM, out);
@@ -168,7 +175,9 @@ impl Fanotify {
             return; // its first half has done it
         }
         if dirs(at + 1) && exchanges(batch, at, record) {
-            users.extend(self.users(to, batch.text(record.to.1)));
+            let name = batch.text(record.to.1);
+            users.extend(self.users(to, name));
+            self.exchanged = Some((at + 1, self.reach_at(to, name)));
             return self.carry(&old, &Gone::Exchanged(&new), &users);
         }
         let replaced = self.users(to, batch.text(record.to.1));
@@ -255,7 +264,7 @@ impl Fanotify {
             open |= !had || bounded || pattern;
             if had && !pattern {
                 match self.pending(hit.root, from) {
-                    Some(how) => self.ask(Job::dir(hit.root, &target, how)),
+                    Some(how) => self.ask(Job::dir(hit.root, &target, how).at(&hit.watch)),
                     None if self.scanning => {
                         self.settled.insert((hit.root, target.clone()));
                     }
@@ -265,7 +274,7 @@ impl Fanotify {
                 let within = !pattern && was.serves(hit.root);
                 let how = if within { How::Made } else { How::Moved };
                 self.settled.remove(&(hit.root, target.clone()));
-                self.ask(Job::dir(hit.root, &target, how));
+                self.ask(Job::dir(hit.root, &target, how).at(&hit.watch));
             }
         }
         if open {

@@ -93,6 +93,7 @@ impl Fanotify {
         let (mut at, mut rounds) = (0, 0);
         loop {
             while let Some(record) = batch.get(at) {
+                self.number = batch.number(at);
                 self.apply(batch, at, record, out);
                 if !self.later.is_empty() {
                     for part in self.later.remove(&at).unwrap_or_default() {

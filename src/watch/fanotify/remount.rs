@@ -6,8 +6,11 @@
 //! meanwhile; and what nobody heard of by the old one is told by the new one (`replay`).
 //! Only then trees are scanned, as they are in the new table.
 
+use std::collections::BTreeMap;
+
 use super::Fanotify;
 use super::batch::{Batch, DELETE, ONDIR, RENAME};
+use super::group::{FsId, fs_of};
 use super::job::Job;
 use super::mounts::Mount;
 use super::reach::within;
@@ -64,8 +67,7 @@ impl Fanotify {
                     reads + 1
                 } else {
                     self.look = Look::Idle;
-                    self.drained = since;
-                    self.serve_mounts(table, (batch, told), out);
+                    self.serve_mounts(table, since, (batch, told), out);
                     return true;
                 }
             }
@@ -80,10 +82,16 @@ impl Fanotify {
     fn serve_mounts(
         &mut self,
         table: Vec<Mount>,
+        since: Stamp,
         (batch, told): (&mut Batch, usize),
         out: &mut Vec<Report>,
     ) {
-        let changed = self.mounts.put(table);
+        let mut changed = self.mounts.put(table);
+        changed.extend(self.remade());
+        for fs in self.group.renew(&self.mounts, &changed) {
+            self.back_again(fs);
+        }
+        self.drained = since;
         if changed.is_empty() {
             return;
         }
@@ -108,6 +116,33 @@ impl Fanotify {
         self.replay(batch, told, out);
     }
 
+    /// A file system was unmounted and mounted again.
+    fn back_again(&mut self, fs: FsId) {
+        self.tree.forget(Some(&fs));
+        for id in self.roots.ids() {
+            let areas = self.roots.get(id).map(|r| &r.way.areas);
+            if areas.is_some_and(|all| all.iter().any(|a| fs_of(&a.dir) == Some(fs))) {
+                self.ask(Job::top(id, How::Since(self.drained)));
+            }
+        }
+    }
+
+    /// Mounts that are others than before, though the table has the same of them: numbers
+    /// of mounts and devices are used again at once.
+    fn remade(&self) -> Vec<Mount> {
+        let ids = self.roots.ids();
+        let roots = ids.iter().filter_map(|&id| self.roots.get(id));
+        let areas = roots.flat_map(|r| r.way.areas.iter().filter(|a| !a.hidden));
+        let all: BTreeMap<u64, FsId> = areas
+            .filter_map(|a| Some((a.mount, fs_of(&a.dir)?)))
+            .collect();
+        let other = |(id, fs): (u64, FsId)| {
+            let mount = self.mounts.get(id)?;
+            (mount.fs()? != fs).then(|| mount.clone())
+        };
+        all.into_iter().filter_map(other).collect()
+    }
+
     /// Something was mounted or unmounted on the way to a root, or below it.
     fn mounts_touch(&mut self, id: RootId, changed: &[Mount], out: &mut Vec<Report>) {
         let Some(root) = self.roots.get(id) else {
@@ -125,7 +160,7 @@ impl Fanotify {
         };
         let now = root.way.identity.clone();
         let other = now != identity;
-        let back = |key: &[u8]| root.lost.iter().any(|(lost, _)| **lost == *key);
+        let back = |key: &[u8]| root.lost.iter().any(|l| *l.identity == *key);
         let new = other && !now.as_deref().is_some_and(back);
         if let Some(area) = root.way.areas.first_mut() {
             area.fresh |= new;
@@ -144,21 +179,6 @@ impl Fanotify {
     pub(super) fn all_told(&mut self, id: RootId) {
         if let Some(root) = self.roots.get_mut(id) {
             root.way.areas.iter_mut().for_each(|a| a.fresh = false);
-        }
-    }
-
-    /// Looks at a path again, and remembers what was there if it is another thing.
-    pub(super) fn lose_if_other(&mut self, id: RootId) {
-        let before = self.roots.get(id).and_then(|r| r.way.identity.clone());
-        let settled = self.roots.get(id).map_or(Stamp::default(), |r| r.settled);
-        self.resolve(id);
-        let Some(root) = self.roots.get_mut(id) else {
-            return;
-        };
-        if let Some(old) = before
-            && root.way.identity.as_deref() != Some(&old)
-        {
-            root.lose(old, self.drained.max(settled));
         }
     }
 }

@@ -125,7 +125,7 @@ impl Fanotify {
         let now = self.reach_at(id, batch.text(record.to.1));
         for hit in now.hits.iter().filter(|h| !had.contains(&h.root)) {
             if !self.heard_before(record, hit, Mask::ISDIR) {
-                self.ask(Job::dir(hit.root, &target, How::Moved));
+                self.ask(Job::dir(hit.root, &target, How::Moved).at(&hit.watch));
             }
         }
     }

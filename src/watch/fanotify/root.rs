@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 
 use super::group::FsId;
+use super::lost::Lost;
 use crate::event::LineId;
 use crate::sys::inotify::Stamp;
 use crate::table::{Filter, Mask, Pattern};
@@ -97,8 +98,8 @@ pub(super) struct Root {
     /// What the lines ask for together.
     pub asked: Mask,
     pub way: Way,
-    /// What was at the path before, and since when its changes are not told.
-    pub lost: Vec<(Box<[u8]>, Stamp)>,
+    /// What was at the path before, the latest first.
+    pub lost: Vec<Lost>,
     /// When `way` was found.
     pub settled: Stamp,
 }

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::time::SystemTime;
 
 use nix::fcntl::open;
@@ -70,14 +70,15 @@ impl Fanotify {
                 let Some(identity) = root.way.identity.clone() else {
                     return;
                 };
-                if let Some(back) = root.lost.iter().position(|(lost, _)| *lost == identity) {
-                    let (_, since) = root.lost.remove(back);
-                    job.how = How::Since(since);
+                let there = root.way.at;
+                if let Some(back) = self.regain(job.root, &identity) {
+                    job.how = How::Since(back.since);
+                    job.lost = Some(back.number);
                 }
                 if let How::Since(since) = job.how {
                     job.how = How::Regain(since, Held::Lacked);
                 }
-                match root.way.at {
+                match there {
                     At::Dir => {
                         job.what = What::Dir(identity.clone());
                         self.scan(job, &identity, None, batch, at, out);
@@ -119,6 +120,16 @@ impl Fanotify {
         self.tell_all(job.root, job.how, vec![found], batch, out);
     }
 
+    /// Where the root of a job has the directory at `path`, if it has it where it was
+    /// when the job was asked for.
+    fn place_of(&self, job: &Job, path: &[u8]) -> Option<Vec<u8>> {
+        let watch = job.watch.as_ref()?;
+        let hits = self.reach_of(path).hits;
+        let mut hits = hits.iter().filter(|h| h.root == job.root);
+        hits.any(|h| h.watch == *watch)
+            .then(|| watch.as_bytes().to_vec())
+    }
+
     /// Scans a tree for a root, with all that is mounted in it.
     fn scan(
         &mut self,
@@ -138,23 +149,21 @@ impl Fanotify {
         let top = part.unwrap_or_else(|| Part {
             key: key.into(),
             path: path.clone(),
-            watch: None,
+            watch: self.place_of(&job, &path),
             mount: None,
         });
-        let watch = match &top.watch {
-            Some(watch) => Some(watch.clone()),
-            None => self
-                .hit_in(&path, job.root, None)
-                .map(|h| h.watch.into_vec()),
+        let place = top.watch.clone();
+        let Some(hit) = self.hit_in(&path, job.root, place.as_deref()) else {
+            return;
         };
-        let mut parts = self.parts_below(job.root, watch.as_deref());
+        let mut parts = self.parts_below(job.root, hit.watch.as_bytes());
         parts.push(top);
         let mut touched: HashSet<Box<[u8]>> = self.tree.chain(id).map(|n| n.key.clone()).collect();
         touched.extend(parts.iter().map(|p| p.key.clone()));
         let from = batch.records.len();
         let mut found = Vec::new();
         for part in &parts {
-            self.collect(job.root, part, job.how, &mut touched, &mut found);
+            self.collect(&job, part, &mut touched, &mut found);
         }
         self.extend(batch);
         let new = batch.records.get(from..).unwrap_or_default();
