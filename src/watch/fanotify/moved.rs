@@ -22,12 +22,10 @@ impl Fanotify {
         if dir.is_empty() {
             return None;
         }
-        if let known @ (Known::Node(_) | Known::Foreign) = self.tree.known(batch.text(dir)) {
-            return if let Known::Node(id) = known {
-                Some(id)
-            } else {
-                None
-            };
+        match self.tree.known(batch.text(dir)) {
+            Known::Node(id) if self.tree.strayed(id).is_none() => return Some(id),
+            Known::Foreign => return None,
+            _ => {}
         }
         let key: Box<[u8]> = batch.text(dir).into();
         match self.find(&key, batch, at) {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 
+use super::root::RootId;
 use crate::event::LineId;
 use crate::table::Mask;
 use crate::watch::found::Thing;
@@ -46,29 +47,38 @@ impl Told {
     }
 }
 
-/// What scans told, while records of the same may wait.
+/// What scans told to which roots, while records of the same may wait.
 #[derive(Default)]
 pub(super) struct Seen {
-    things: ByName<(u64, Thing)>,
+    things: ByName<Vec<(RootId, u64, Thing)>>,
     until: u64,
 }
 
 impl Seen {
     /// Records before the number `until` may say the same.
-    pub fn insert(&mut self, owner: (&[u8], &[u8]), thing: Thing, until: u64) {
+    pub fn insert(&mut self, root: RootId, owner: (&[u8], &[u8]), thing: Thing, until: u64) {
         self.until = self.until.max(until);
         let names = self.things.entry(owner.0.into()).or_default();
-        names.insert(owner.1.into(), (until, thing));
+        let all = names.entry(owner.1.into()).or_default();
+        all.retain(|(other, ..)| *other != root);
+        all.push((root, until, thing));
     }
 
-    pub fn known(&self, owner: (&[u8], &[u8]), number: u64) -> Option<Thing> {
-        let (until, thing) = self.things.get(owner.0)?.get(owner.1)?;
-        (number < *until).then_some(*thing)
+    pub fn known(&self, root: RootId, owner: (&[u8], &[u8]), number: u64) -> Option<Thing> {
+        let all = self.things.get(owner.0)?.get(owner.1)?;
+        let known = all.iter().find(|(other, ..)| *other == root);
+        known
+            .filter(|(_, until, _)| number < *until)
+            .map(|(.., thing)| *thing)
     }
 
-    pub fn forget(&mut self, owner: (&[u8], &[u8])) {
-        if let Some(names) = self.things.get_mut(owner.0) {
-            names.remove(owner.1);
+    pub fn forget(&mut self, root: RootId, owner: (&[u8], &[u8])) {
+        if let Some(all) = self
+            .things
+            .get_mut(owner.0)
+            .and_then(|n| n.get_mut(owner.1))
+        {
+            all.retain(|(other, ..)| *other != root);
         }
     }
 

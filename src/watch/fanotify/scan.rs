@@ -199,7 +199,7 @@ impl Fanotify {
         }
         for found in found {
             let owner = (&*found.owner.0, &*found.owner.1);
-            self.seen.insert(owner, found.thing, batch.total);
+            self.seen.insert(root, owner, found.thing, batch.total);
         }
     }
 
