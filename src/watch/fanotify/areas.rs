@@ -16,6 +16,9 @@ use super::tree::NodeId;
 use crate::sys::fanotify;
 use crate::watch::scan::path_flags;
 
+/// Where a directory is of which that is not known; no path has two slashes.
+const NOWHERE: &[u8] = b"//";
+
 /// What happened to a directory, by its path in its file system.
 pub(super) enum Gone<'a> {
     To(&'a [u8]),
@@ -165,9 +168,9 @@ impl Way {
         }
         for area in &mut self.areas {
             area.top = replace(&mut area.dir, area.top, path, gone);
-            let all = area.point.len();
-            if all > 0 && replace(&mut area.point, all, path, gone) == 0 {
-                area.hidden = true;
+            if !area.point.is_empty() {
+                let all = area.point.len();
+                replace(&mut area.point, all, path, gone);
             }
         }
         // A mount may be on another one, in any order.
@@ -211,14 +214,14 @@ fn replace(dir: &mut Box<[u8]>, top: usize, path: &[u8], gone: &Gone<'_>) -> usi
     let new = match gone {
         Gone::To(to) => moved(path, to),
         Gone::Exchanged(other) => moved(path, other).or_else(|| moved(other, path)),
-        Gone::Away => within(shown, path).then(Vec::new),
+        Gone::Away => {
+            within(shown, path).then(|| [shown.get(..8).unwrap_or_default(), NOWHERE].concat())
+        }
         Gone::Removed => within(shown, path).then(|| [shown, DELETED].concat()),
     };
     let Some(mut new) = new else { return top };
     let top = new.len();
-    if top > 0 {
-        new.extend_from_slice(rest);
-    }
+    new.extend_from_slice(rest);
     *dir = new.into();
     top
 }

@@ -106,16 +106,18 @@ impl Fanotify {
         self.wandered.wanted = true;
     }
 
-    /// The path of a root leads to this: what it was when the path led there before.
+    /// The path of a root leads to this: what it was when the path led there before. A
+    /// file is another one than that which was there meanwhile, so it is new.
     pub(super) fn regain(&mut self, id: RootId, identity: &[u8]) -> Option<Lost> {
-        let lost = &mut self.roots.get_mut(id)?.lost;
-        let at = lost.iter().position(|lost| *lost.identity == *identity)?;
-        let back = lost.remove(at);
+        let root = self.roots.get_mut(id)?;
+        let found = root.lost.iter().position(|l| *l.identity == *identity)?;
+        let back = root.lost.remove(found);
+        let replaced = root.way.at == At::File && found > 0;
         let ids = self.roots.ids();
         let mut all = ids.iter().filter_map(|&id| self.roots.get(id));
         if all.all(|r| r.lost.is_empty()) {
             self.wandered = Wandered::default();
         }
-        Some(back)
+        (!replaced).then_some(back)
     }
 }

@@ -240,8 +240,10 @@ impl Fanotify {
         from: Option<NodeId>,
         (was, itself, now): (&Reach, &Reach, &Reach),
     ) {
-        for hit in itself.hits.iter().chain(&now.hits) {
-            self.heard.note(record, hit.root, Mask::ISDIR);
+        let trees = itself.hits.iter().filter(|h| !self.is_pattern(h.root));
+        let had: Vec<RootId> = trees.chain(&now.hits).map(|h| h.root).collect();
+        for root in had {
+            self.heard.note(record, root, Mask::ISDIR);
         }
         let target = target(batch, record);
         let mut open = now.here.is_some() && itself.here.is_none();
@@ -282,6 +284,10 @@ impl Fanotify {
             // And what is mounted in it.
             self.carried = true;
         }
+    }
+
+    pub(super) fn is_pattern(&self, root: RootId) -> bool {
+        self.roots.get(root).is_some_and(|r| r.pattern.is_some())
     }
 
     /// How the content of the directory `id` is still to be told to a root, if it is.

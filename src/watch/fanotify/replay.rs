@@ -112,7 +112,7 @@ impl Fanotify {
             let half = (record.from, record);
             self.half_again(batch, at, &reach, half, Mask::MOVED_FROM, out);
             let before = self.reach_at(id, batch.text(record.from.1));
-            had.extend(before.hits.iter().map(|h| h.root));
+            had = before.hits;
         }
         let Some(id) = to else { return };
         let reach = self.reach(id);
@@ -123,7 +123,13 @@ impl Fanotify {
         }
         let target = target(batch, record);
         let now = self.reach_at(id, batch.text(record.to.1));
-        for hit in now.hits.iter().filter(|h| !had.contains(&h.root)) {
+        let known = |hit: &&Hit| {
+            let same = |h: &Hit| h.root == hit.root && h.watch == hit.watch;
+            let tree = |h: &Hit| h.root == hit.root && !self.is_pattern(h.root);
+            had.iter().any(|h| same(h) || tree(h))
+        };
+        let new: Vec<&Hit> = now.hits.iter().filter(|hit| !known(hit)).collect();
+        for hit in new {
             if !self.heard_before(record, hit, Mask::ISDIR) {
                 self.ask(Job::dir(hit.root, &target, How::Moved).at(&hit.watch));
             }
