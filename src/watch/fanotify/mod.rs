@@ -12,6 +12,7 @@ mod areas;
 mod batch;
 mod change;
 mod collect;
+mod figures;
 mod gate;
 mod group;
 mod hush;
@@ -35,6 +36,7 @@ mod tell;
 mod tree;
 mod unfold;
 
+pub use figures::Figures;
 pub use gate::Gate;
 pub use refuse::Refusal;
 
@@ -69,31 +71,6 @@ pub struct Options {
     /// Records of a directory that nobody asks for from which on it is left out, whether
     /// there is noise or not. None: as it pays.
     pub loud: Option<u32>,
-}
-
-/// Figures for status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Marks held.
-    pub marks: usize,
-    /// Watched paths and patterns.
-    pub roots: usize,
-    /// Directories remembered by their handles.
-    pub handles: usize,
-    /// Records read.
-    pub records: u64,
-    /// Of them, those that were nothing to any line.
-    pub foreign: u64,
-    /// Reads that were put off for the noise of others.
-    pub delays: u64,
-    /// Directories that are left out for their noise.
-    pub hushed: usize,
-    /// Events of directories that were gone before anybody knew where they were.
-    pub stale: u64,
-    /// Times the kernel had no memory for a record.
-    pub overflows: u64,
-    /// Rescans done.
-    pub rescans: u64,
 }
 
 /// Events from fanotify(7).
@@ -308,18 +285,6 @@ impl Fanotify {
             None if root.way.at == At::Nothing => Coverage::Waiting,
             None => Coverage::Served,
         })
-    }
-
-    /// Figures for status.
-    pub fn figures(&self) -> Figures {
-        Figures {
-            marks: self.group.marks(),
-            roots: self.roots.len(),
-            handles: self.tree.len(),
-            delays: self.gate.delays(),
-            hushed: self.hush.len(),
-            ..self.figures
-        }
     }
 
     /// When `tick` wants to be called.
