@@ -19,6 +19,13 @@ impl Mounted {
         Self(path)
     }
 
+    fn image(image: &std::path::Path, path: PathBuf) -> Option<Self> {
+        let mut mount = std::process::Command::new("mount");
+        let done = mount.args(["-o", "loop"]).arg(image).arg(&path).status();
+        done.is_ok_and(|status| status.success())
+            .then_some(Self(path))
+    }
+
     fn bind(from: PathBuf, path: PathBuf) -> Self {
         let none = None::<&str>;
         mount(Some(&from), &path, none, MsFlags::MS_BIND, none).unwrap();
@@ -171,6 +178,44 @@ fn a_file_system_is_unmounted_under_its_mark_and_mounted_again() {
     assert_eq!(kit.told(), ["CREATE,ISDIR m/d|t", "CREATE m/d/t|h"]);
     fs.end();
     told(&mut kit);
+}
+
+/// An ext4 file system in a file. None, and a word about it, where it cannot be had.
+fn image(kit: &Kit) -> Option<PathBuf> {
+    let image = kit.path("image");
+    let file = std::fs::File::create(&image).unwrap();
+    file.set_len(8 << 20).unwrap();
+    let mut mkfs = std::process::Command::new("mkfs.ext4");
+    let made = mkfs.arg("-q").arg(&image).status();
+    let made = made.is_ok_and(|status| status.success());
+    if !made {
+        eprintln!("skipped: no mkfs.ext4");
+    }
+    made.then_some(image)
+}
+
+/// The very same file system, with the same number and the same handles: its mark has gone
+/// with the first mount, and nothing in the table says so.
+#[test]
+fn a_file_system_that_is_mounted_again_at_once_is_marked_again() {
+    let Some(mut kit) = kit_or_skip() else { return };
+    let Some(image) = image(&kit) else { return };
+    kit.mkdir("m");
+    let Some(fs) = Mounted::image(&image, kit.path("m")) else {
+        return eprintln!("skipped: no loop device");
+    };
+    kit.mkdir("m/d/s");
+    kit.line("m/d", Mask::CREATE | Mask::CLOSE_WRITE);
+    kit.write("m/d/s/f");
+    assert_eq!(kit.told(), ["CREATE m/d/s|f", "CLOSE_WRITE m/d/s|f"]);
+    fs.end();
+    let fs = Mounted::image(&image, kit.path("m")).unwrap();
+    kit.write("m/d/s/g");
+    let missed = ["CLOSE_WRITE m/d/s|g (rescan)", "CREATE m/d/s|g (rescan)"];
+    assert_eq!(told(&mut kit), missed);
+    kit.write("m/d/s/h");
+    assert_eq!(kit.told(), ["CREATE m/d/s|h", "CLOSE_WRITE m/d/s|h"]);
+    fs.end();
 }
 
 #[test]

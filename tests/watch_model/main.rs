@@ -160,10 +160,30 @@ fn file_systems_come_and_go_over_watched_paths() {
         ..Deck::default()
     };
     for game in [plain(), marked()] {
-        let game = Game { deck, ..game };
-        play_many(game, 9_000);
-        let lines = true;
-        play_many(Game { lines, ..game }, 6_000);
+        play_many(Game { deck, ..game }, 9_000);
+    }
+}
+
+#[test]
+fn file_systems_come_and_go_for_lines_of_all_kinds() {
+    const NAME: &str = "file_systems_come_and_go_for_lines_of_all_kinds";
+    if !watch_kit::in_own_mounts(NAME) {
+        return;
+    }
+    let (lines, deck) = (
+        true,
+        Deck {
+            mounts: true,
+            ..Deck::default()
+        },
+    );
+    for game in [plain(), marked()] {
+        let game = Game {
+            lines,
+            deck,
+            ..game
+        };
+        play_many(game, 6_000);
     }
 }
 

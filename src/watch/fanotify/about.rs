@@ -31,10 +31,16 @@ impl Fanotify {
         }
     }
 
-    /// What a scan has told of a name, where this record may be of before it: what
+    /// What a scan has told a root of a name, where this record may be of before it: what
     /// changed after it has other stamps.
-    pub(super) fn known(&mut self, owner: (&[u8], &[u8]), number: u64, bit: Mask) -> Option<Thing> {
-        let thing = self.seen.known(owner, number)?;
+    pub(super) fn known(
+        &mut self,
+        root: RootId,
+        owner: (&[u8], &[u8]),
+        number: u64,
+        bit: Mask,
+    ) -> Option<Thing> {
+        let thing = self.seen.known(root, owner, number)?;
         let content = Mask::MODIFY | Mask::CLOSE_WRITE | Mask::ATTRIB;
         if !bit.intersects(content) {
             return Some(thing);

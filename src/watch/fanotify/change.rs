@@ -2,6 +2,7 @@
 //! ways to roots.
 
 use super::Fanotify;
+use super::areas::Gone;
 use super::batch::Batch;
 use super::job::Job;
 use super::parse::Record;
@@ -9,22 +10,9 @@ use super::reach::{Reach, within};
 use super::root::{At, Root, RootId, Step};
 use super::tree::{Known, NodeId};
 use super::unfold::{kind, target};
-use crate::sys::inotify::Stamp;
 use crate::table::Mask;
 use crate::watch::Report;
 use crate::watch::found::How;
-
-/// Former things of a path that are known again when they come back.
-const MOST_LOST: usize = 4;
-
-impl Root {
-    /// Remembers what the path was, and since when its changes are not told.
-    pub(super) fn lose(&mut self, identity: Box<[u8]>, since: Stamp) {
-        self.lost.retain(|(other, _)| *other != identity);
-        self.lost.truncate(MOST_LOST - 1);
-        self.lost.insert(0, (identity, since));
-    }
-}
 
 impl Fanotify {
     /// The directory `name` in `id` has come or gone.
@@ -51,10 +39,21 @@ impl Fanotify {
             } else {
                 self.tree.set_foreign(&target);
             }
-        } else if bit == Mask::DELETE
-            && let Known::Node(gone) = self.tree.known(&target)
-        {
-            self.dead.push(gone);
+        } else if bit == Mask::DELETE {
+            if let Known::Node(gone) = self.tree.known(&target) {
+                self.dead.push(gone);
+            }
+            self.end_mounts(id, name);
+        }
+    }
+
+    /// What is mounted of the directory `name` elsewhere has no path any more.
+    fn end_mounts(&mut self, id: NodeId, name: &[u8]) {
+        let users = self.users(id, name);
+        if let Some(mut path) = self.tree.path(id).filter(|_| !users.is_empty()) {
+            path.push(b'/');
+            path.extend_from_slice(name);
+            self.carry(&path, &Gone::Removed, &users);
         }
     }
 
@@ -126,6 +125,9 @@ impl Fanotify {
                 continue;
             };
             let (link, last) = (step.link, step.last);
+            if step.inner {
+                continue;
+            }
             let below = [&*step.dir, b"/", &*step.name].concat();
             if kind(record).is_empty() {
                 if self.link_changed(id, link, last, owner, bit) {
@@ -215,19 +217,6 @@ impl Fanotify {
             *before + 1 == at && **dir == *owner.0 && **name == *owner.1
         });
         just && self.exists(owner.0, owner.1).is_some()
-    }
-
-    /// The path leads nowhere any more.
-    pub(super) fn lose_way(&mut self, id: RootId) {
-        let drained = self.drained;
-        let Some(root) = self.roots.get_mut(id) else {
-            return;
-        };
-        let since = drained.max(root.settled);
-        if let Some(identity) = root.way.identity.clone() {
-            root.lose(identity, since);
-        }
-        self.set_at(id, At::Nothing, None);
     }
 
     /// A directory on the way is gone, and with it the links in it that the path went by.

@@ -5,15 +5,16 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use nix::fcntl::openat;
+use nix::fcntl::{open, openat};
 use nix::sys::stat::Mode;
 
 use super::Fanotify;
 use super::group::key_of;
+use super::job::Job;
 use super::reach::{Hit, within};
 use super::resolve::dir_flags;
-use super::root::RootId;
-use crate::sys::inotify as sys;
+use super::root::{Area, RootId};
+use crate::sys::{fanotify, inotify as sys};
 use crate::table::Mask;
 use crate::watch::found::{How, Thing};
 use crate::watch::look::{is_open_for_writing, kind_of, with_nul};
@@ -26,26 +27,39 @@ pub(super) struct Found {
     pub name: Box<[u8]>,
     /// Handle of its directory, and its name there.
     pub owner: (Box<[u8]>, Box<[u8]>),
+    /// Its directory is in the tree at another place, too.
+    pub twice: bool,
     pub thing: Thing,
 }
 
+/// A tree in one file system that is looked through.
+pub(super) struct Part {
+    pub key: Box<[u8]>,
+    pub path: Vec<u8>,
+    /// Where its root has it; None: where it has it first.
+    pub watch: Option<Vec<u8>>,
+    /// The mount of which it is the top, where it is one.
+    pub mount: Option<u64>,
+}
+
 impl Fanotify {
-    /// What is in the directory `key`, which is at `path`, and below it.
+    /// What is in the directory of `part`, and below it.
     pub(super) fn collect(
         &mut self,
-        root: RootId,
-        key: &[u8],
-        path: Vec<u8>,
-        (how, area): (How, Option<&[u8]>),
+        job: &Job,
+        part: &Part,
         touched: &mut HashSet<Box<[u8]>>,
-    ) -> Vec<Found> {
-        let mut found = Vec::new();
-        let mut todo: Vec<(Box<[u8]>, Vec<u8>)> = vec![(key.into(), path)];
+        found: &mut Vec<Found>,
+    ) {
+        let (root, area) = (job.root, part.watch.as_deref());
+        let mut todo = vec![(part.key.clone(), part.path.clone(), job.how)];
         let mut buffer = vec![0; 32 * 1024];
-        while let Some((key, path)) = todo.pop() {
+        while let Some((key, path, how)) = todo.pop() {
             let Some(hit) = self.hit_in(&path, root, area) else {
                 continue;
             };
+            let places = self.reach_of(&path);
+            let twice = places.hits.iter().filter(|h| h.root == root).count() > 1;
             let open = self.group.open(&self.mounts, &key);
             let Some(dir) = open
                 .ok()
@@ -61,22 +75,21 @@ impl Fanotify {
                         continue;
                     }
                     let kind = kind_of(dir.as_fd(), entry);
+                    let mut how = how;
                     if kind == libc::S_IFDIR {
                         let mut below = path.clone();
                         below.push(b'/');
                         below.extend_from_slice(entry.name);
-                        let enters = self.hit_in(&below, root, area).is_some();
-                        let sub = || openat(&dir, entry.name, path_flags(), Mode::empty()).ok();
-                        let sub = enters
-                            .then(sub)
-                            .flatten()
-                            .and_then(|fd| key_of(fd.as_fd()).ok());
-                        // Another file system is another area.
-                        if let Some(sub) = sub.filter(|k| k.get(..8) == key.get(..8))
-                            && touched.insert(sub.clone())
-                            && !self.settled.contains(&(root, sub.clone()))
-                        {
-                            todo.push((sub, below));
+                        // What is mounted there is another part.
+                        let sub = self.group.child(dir.as_fd(), &key, entry.name);
+                        if let Ok(sub) = sub {
+                            how = self.how_of(job, how, &sub, (dir.as_fd(), entry.name));
+                            if self.hit_in(&below, root, area).is_some()
+                                && touched.insert(sub.clone())
+                                && !self.settled.contains(&(root, sub.clone()))
+                            {
+                                todo.push((sub, below, how));
+                            }
                         }
                     }
                     if how.silent() {
@@ -91,16 +104,64 @@ impl Fanotify {
                         watch,
                         name,
                         owner,
+                        twice,
                         thing,
                     }));
                 }
             }
         }
-        found
+    }
+
+    /// How a directory in a tree that is looked through came there: one that is known may
+    /// have been renamed while nobody looked, with all it holds.
+    fn how_of(&self, job: &Job, how: How, key: &[u8], at: (BorrowedFd<'_>, &[u8])) -> How {
+        let (How::Regain(since, _), Some(number)) = (how, job.lost) else {
+            return how;
+        };
+        let stat = || with_nul(at.1, |n| sys::stat(at.0, n)).ok();
+        let changed = || stat().is_some_and(|s| s.changed.latest() >= since);
+        match self.wandered.since(key, number, changed) {
+            true => How::Moved,
+            false => how,
+        }
+    }
+
+    /// Mounted parts of a tree.
+    pub(super) fn parts(&self, root: RootId, of: impl Fn(&Area) -> bool) -> Vec<Part> {
+        let Some(r) = self.roots.get(root) else {
+            return Vec::new();
+        };
+        let shown = |(at, area): &(usize, &Area)| {
+            !area.below.is_empty() && of(area) && r.hit(root, *at, b"").is_some()
+        };
+        let part = |(_, area): (usize, &Area)| {
+            let path = [&*r.way.real, b"/", &*area.below].concat();
+            let top = open(&*path, path_flags(), Mode::empty()).ok()?;
+            // Another one may be mounted over it by now.
+            let is = fanotify::mount_id(top.as_fd()).ok() == Some(area.mount);
+            let route = r.route.strip_suffix(b"/").unwrap_or(&r.route);
+            is.then_some(Part {
+                key: key_of(top.as_fd()).ok()?,
+                path: area.dir.to_vec(),
+                watch: Some([route, b"/", &*area.below].concat()),
+                mount: Some(area.mount),
+            })
+        };
+        let areas = r.way.areas.iter().enumerate();
+        areas.filter(shown).filter_map(part).collect()
+    }
+
+    /// What is mounted below a directory that `root` has as `watch`.
+    pub(super) fn parts_below(&self, root: RootId, watch: &[u8]) -> Vec<Part> {
+        let watch = watch.strip_suffix(b"/").unwrap_or(watch);
+        let mut parts = self.parts(root, |_| true);
+        let inside = |place: &Vec<u8>| place.len() > watch.len() && within(place, watch);
+        parts.retain(|p| p.watch.as_ref().is_some_and(inside));
+        parts
     }
 
     /// What `root` has in a directory, by way of `area`: it may have it at two places.
-    fn hit_in(&self, path: &[u8], root: RootId, area: Option<&[u8]>) -> Option<Hit> {
+    pub(super) fn hit_in(&self, path: &[u8], root: RootId, area: Option<&[u8]>) -> Option<Hit> {
         let of = |hit: &&Hit| {
             let watch = hit.watch.as_bytes();
             hit.root == root && area.is_none_or(|area| within(watch, area))

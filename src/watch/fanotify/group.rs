@@ -4,52 +4,41 @@
 //! Directories are opened by their handles through any mount of it, which is open
 //! only while that is done: an open mount could not be unmounted.
 
+mod door;
+mod ended;
+
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlink};
+use nix::fcntl::open;
 use nix::sys::stat::Mode;
 
 use super::mounts::{Mount, Mounts};
-use crate::sys::{fanotify as sys, inotify};
+use crate::sys::fanotify as sys;
 use crate::watch::scan::path_flags;
+use door::Door;
+pub(super) use door::Spot;
 
 /// The number of a file system.
 pub(super) type FsId = [u8; 8];
 
 /// A file system with a mark, or a directory of which has one.
-pub(super) struct System {
-    pub device: Box<[u8]>,
+struct System {
+    device: Box<[u8]>,
     /// What the kernel was asked for on all of it; 0: nothing.
-    pub mask: u64,
+    mask: u64,
     /// A mount of it, and the handle of that mount's root.
     door: Option<Door>,
     open: Option<OwnedFd>,
 }
 
-struct Door {
-    mount: Mount,
-    top: Box<[u8]>,
-}
-
-/// Where a directory is.
-pub(super) enum Spot {
-    /// The top of what is mounted, and its path in the file system.
-    Top(Box<[u8]>),
-    /// The handle of what it is in, its name there.
-    In(Box<[u8]>, Box<[u8]>),
-    /// Nowhere that a path leads to.
-    Hidden,
-}
-
 pub(super) struct Group {
-    pub(super) fd: OwnedFd,
-    pub(super) systems: HashMap<FsId, System>,
+    fd: OwnedFd,
+    systems: HashMap<FsId, System>,
     /// Directories with a mark of their own: on the way to a path, on a file system
     /// that has none.
-    pub(super) ways: HashMap<Box<[u8]>, Vec<u8>>,
+    ways: HashMap<Box<[u8]>, Vec<u8>>,
 }
 
 /// What happens to a file by its name in a directory, but for renames.
@@ -241,125 +230,4 @@ impl Group {
         self.close();
         gone
     }
-
-    /// Closes the mounts that were opened.
-    pub fn close(&mut self) {
-        for system in self.systems.values_mut() {
-            system.open = None;
-        }
-    }
-
-    /// The table of mounts has changed: doors are looked for anew. Gives the
-    /// file systems whose door is another one now.
-    pub fn forget_doors(&mut self, mounts: &Mounts) -> Vec<FsId> {
-        let mut changed = Vec::new();
-        for (fs, system) in &mut self.systems {
-            let gone = |door: &Door| !mounts.table.contains(&door.mount);
-            if system.door.as_ref().is_some_and(gone) {
-                system.door = None;
-                changed.push(*fs);
-            }
-            system.open = None;
-        }
-        changed
-    }
-
-    /// A mount of the file system, open; the whole of it rather than a part.
-    fn door(&mut self, mounts: &Mounts, fs: FsId) -> Option<OwnedFd> {
-        let system = self.systems.get_mut(&fs)?;
-        if system.open.is_none() {
-            let known = system.door.as_ref().map(|d| &d.mount);
-            let of = |m: &&Mount| m.device == system.device;
-            let mut all: Vec<&Mount> = mounts.table.iter().filter(of).collect();
-            all.sort_by_key(|m| (Some(*m) != known, m.root.len()));
-            let found = all.into_iter().find_map(|m| Some((m, open_mount(m, fs)?)));
-            let (mount, fd) = found?;
-            if known != Some(mount) {
-                let top = key_of(fd.as_fd()).ok()?;
-                let mount = mount.clone();
-                system.door = Some(Door { mount, top });
-            }
-            system.open = Some(fd);
-        }
-        system.open.as_ref()?.try_clone().ok()
-    }
-
-    /// Opens what a handle names, as a path descriptor.
-    pub fn open(&mut self, mounts: &Mounts, key: &[u8]) -> io::Result<OwnedFd> {
-        let missing = || io::Error::from(io::ErrorKind::NotFound);
-        let fs = fs_of(key).ok_or_else(missing)?;
-        self.door(mounts, fs).ok_or_else(missing)?;
-        let door = self.systems.get(&fs).and_then(|s| s.open.as_ref());
-        sys::open_handle(
-            door.ok_or_else(missing)?.as_fd(),
-            key.get(8..).unwrap_or_default(),
-        )
-    }
-
-    /// Where the directory that a handle names is now.
-    ///
-    /// # Errors
-    /// `ESTALE` and `NotFound`: it is gone, or cannot be reached.
-    pub fn spot(&mut self, mounts: &Mounts, key: &[u8]) -> io::Result<Spot> {
-        let fd = self.open(mounts, key)?;
-        let fs = fs_of(key).unwrap_or_default();
-        let door = self.systems.get(&fs).and_then(|s| s.door.as_ref());
-        if let Some(door) = door.filter(|d| *d.top == *key) {
-            return Ok(Spot::Top(door.mount.root.clone()));
-        }
-        if inotify::stat(fd.as_fd(), c"")?.links == 0 {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        let path = link_of(&fd)?;
-        let Some(slash) = path.iter().rposition(|&b| b == b'/') else {
-            return Ok(Spot::Hidden);
-        };
-        let name = path.get(slash + 1..);
-        // An open mount cannot be unmounted: one that `..` leads into is not entered.
-        let up = OpenHow::new()
-            .flags(path_flags() | OFlag::O_DIRECTORY)
-            .resolve(ResolveFlag::RESOLVE_NO_XDEV);
-        let parent = match openat2(&fd, "..", up) {
-            Ok(up) => key_of(up.as_fd())?,
-            Err(nix::Error::EXDEV) => self.parent_beneath(key)?,
-            Err(nix::Error::ENOENT) => return Ok(Spot::Hidden),
-            Err(e) => return Err(e.into()),
-        };
-        Ok(Spot::In(parent, name.unwrap_or_default().into()))
-    }
-
-    /// What a directory is in, where something is mounted over that. Another mount may
-    /// show it all the same: podman binds its directory of layers to itself.
-    fn parent_beneath(&self, key: &[u8]) -> io::Result<Box<[u8]>> {
-        let missing = || io::Error::from(io::ErrorKind::NotFound);
-        let system = fs_of(key).and_then(|fs| self.systems.get(&fs));
-        let door = system.and_then(|s| s.open.as_ref()).ok_or_else(missing)?;
-        let bare = sys::clone_mount(door.as_fd())?;
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_DIRECTORY;
-        let mount = openat(&bare, ".", flags, Mode::empty())?;
-        let dir = sys::open_handle(mount.as_fd(), key.get(8..).unwrap_or_default())?;
-        let up = openat(&dir, "..", path_flags() | OFlag::O_DIRECTORY, Mode::empty())?;
-        key_of(up.as_fd())
-    }
-}
-
-fn link_of(fd: &OwnedFd) -> io::Result<Vec<u8>> {
-    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    Ok(readlink(path.as_str())?.into_vec())
-}
-
-/// Opens a mount, if its place leads to it and not to one over it.
-fn open_mount(mount: &Mount, fs: FsId) -> Option<OwnedFd> {
-    let place = if mount.point.is_empty() {
-        b"/"
-    } else {
-        &*mount.point
-    };
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
-    let path = open(place, path_flags(), Mode::empty()).ok()?;
-    if sys::mount_id(path.as_fd()).ok()? != mount.id || sys::fsid(path.as_fd()).ok()? != fs {
-        return None;
-    }
-    // Not a bind mount of a file.
-    openat(&path, ".", flags | OFlag::O_DIRECTORY, Mode::empty()).ok()
 }

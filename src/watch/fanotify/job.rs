@@ -1,5 +1,7 @@
 //! A tree that is to be scanned when all that is queued has been told.
 
+use std::ffi::{OsStr, OsString};
+
 use super::root::RootId;
 use crate::watch::found::How;
 
@@ -9,14 +11,20 @@ pub(super) enum What {
     Top,
     /// A directory, by its handle.
     Dir(Box<[u8]>),
-    /// A mounted part of the tree, by its file system and path there.
-    Area(Box<[u8]>),
+    /// What a mount shows of the tree.
+    Area(u64),
 }
 
 pub(super) struct Job {
     pub root: RootId,
     pub what: What,
+    /// It was asked for as that of the path.
+    pub top: bool,
     pub how: How,
+    /// Where the root has the directory.
+    pub watch: Option<OsString>,
+    /// What its path led to before: the number of the record with which that ended.
+    pub lost: Option<u64>,
     /// How often it has been done.
     pub tries: u32,
 }
@@ -26,7 +34,10 @@ impl Job {
         Self {
             root,
             what: What::Top,
+            top: true,
             how,
+            watch: None,
+            lost: None,
             tries: 0,
         }
     }
@@ -35,27 +46,34 @@ impl Job {
         Self {
             root,
             what: What::Dir(key.into()),
+            top: false,
             how,
+            watch: None,
+            lost: None,
             tries: 0,
         }
     }
 
-    pub fn area(root: RootId, dir: &[u8], how: How) -> Self {
+    /// As the root has it at that place.
+    pub fn at(self, watch: &OsStr) -> Self {
+        let watch = Some(watch.to_owned());
+        Self { watch, ..self }
+    }
+
+    /// True where it tells of all that is at the path of that root.
+    pub fn is_of_top(&self, root: RootId) -> bool {
+        self.root == root && self.top
+    }
+
+    pub fn area(root: RootId, mount: u64, how: How) -> Self {
         Self {
             root,
-            what: What::Area(dir.into()),
+            what: What::Area(mount),
+            top: false,
             how,
+            watch: None,
+            lost: None,
             tries: 0,
         }
-    }
-
-    /// How it will tell `root` of a directory, if that is in what is to be scanned:
-    /// `above` knows what it is in.
-    pub fn covers(&self, root: RootId, above: impl Fn(&[u8]) -> bool) -> Option<How> {
-        let covers = match &self.what {
-            What::Top | What::Area(_) => true,
-            What::Dir(key) => above(key),
-        };
-        (covers && self.root == root).then_some(self.how)
     }
 }

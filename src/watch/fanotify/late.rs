@@ -33,6 +33,7 @@ impl Fanotify {
         &mut self,
         id: NodeId,
         (key, name): (&[u8], &[u8]),
+        file: &[u8],
         bit: Mask,
     ) -> Option<Place> {
         if bit != Mask::CLOSE_WRITE {
@@ -43,7 +44,10 @@ impl Fanotify {
         if with_nul(name, |n| inotify::stat(dir.as_fd(), n)).is_ok() {
             return None; // a real name that looks like one of these
         }
-        if let Some(name) = search(&dir, inode, &mut self.buffer) {
+        // The number may be another file's by now.
+        if let Some(name) = search(&dir, inode, &mut self.buffer)
+            && self.is_there(key, &name, file)
+        {
             return Some((id, key.into(), name.into()));
         }
         let device = |dir: &OwnedFd| inotify::stat(dir.as_fd(), c"").ok().map(|s| s.device);
@@ -56,6 +60,7 @@ impl Fanotify {
             };
             if device(&there) == device(&dir)
                 && let Some(name) = search(&there, inode, &mut self.buffer)
+                && self.is_there(&other, &name, file)
             {
                 return Some((at, other, name.into()));
             }

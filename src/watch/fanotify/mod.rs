@@ -8,15 +8,17 @@
 //! the stream has been read to its end (`scan`).
 
 mod about;
+mod areas;
 mod batch;
 mod change;
 mod collect;
-mod ended;
+mod figures;
 mod gate;
 mod group;
 mod hush;
 mod job;
 mod late;
+mod lost;
 mod mounts;
 mod moved;
 mod parse;
@@ -25,6 +27,7 @@ mod reach;
 mod read;
 mod refuse;
 mod remount;
+mod replay;
 mod resolve;
 mod root;
 mod said;
@@ -33,6 +36,7 @@ mod tell;
 mod tree;
 mod unfold;
 
+pub use figures::Figures;
 pub use gate::Gate;
 pub use refuse::Refusal;
 
@@ -69,31 +73,6 @@ pub struct Options {
     pub loud: Option<u32>,
 }
 
-/// Figures for status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Marks held.
-    pub marks: usize,
-    /// Watched paths and patterns.
-    pub roots: usize,
-    /// Directories remembered by their handles.
-    pub handles: usize,
-    /// Records read.
-    pub records: u64,
-    /// Of them, those that were nothing to any line.
-    pub foreign: u64,
-    /// Reads that were put off for the noise of others.
-    pub delays: u64,
-    /// Directories that are left out for their noise.
-    pub hushed: usize,
-    /// Events of directories that were gone before anybody knew where they were.
-    pub stale: u64,
-    /// Times the kernel had no memory for a record.
-    pub overflows: u64,
-    /// Rescans done.
-    pub rescans: u64,
-}
-
 /// Events from fanotify(7).
 pub struct Fanotify {
     options: Options,
@@ -101,8 +80,8 @@ pub struct Fanotify {
     hush: Hush,
     gate: Gate,
     mounts: Mounts,
-    /// They have changed, and are looked at when so many records have been read.
-    mounts_after: Option<u64>,
+    /// They may have changed.
+    look: remount::Look,
     tree: Tree,
     roots: Roots,
     lines: HashMap<LineId, RootId>,
@@ -120,13 +99,21 @@ pub struct Fanotify {
     settled: HashSet<(RootId, Box<[u8]>)>,
     told: Told,
     seen: Seen,
+    wandered: lost::Wandered,
+    /// The number of the record that is told.
+    number: u64,
     /// Directories in which a file got its name, by their handles, the latest first.
     created: Vec<Box<[u8]>>,
     /// Directory and name that the last rename led to.
     arrived: Option<(usize, batch::Place)>,
-    /// A directory was renamed in a tree that has mounts in it: they may have been
-    /// carried along, of which the table of mounts does not say that it changed.
+    /// What the directory in the place of which the last rename put another is to roots,
+    /// where the next record takes it to the other's place.
+    exchanged: Option<(usize, reach::Reach)>,
+    /// A directory was renamed in which something may be mounted: nothing else says that
+    /// the table of mounts has changed by that.
     carried: bool,
+    /// What was told of this batch, by roots; while that may be told again.
+    heard: replay::Heard,
     /// Renames of this batch that were something to a line.
     renamed: Vec<usize>,
     /// Directories that are gone, until all that was queued before is told.
@@ -157,7 +144,7 @@ impl Fanotify {
             hush: Hush::default(),
             gate,
             mounts: Mounts::new(),
-            mounts_after: None,
+            look: remount::Look::default(),
             tree: Tree::new(),
             roots: Roots::default(),
             lines: HashMap::new(),
@@ -170,9 +157,13 @@ impl Fanotify {
             settled: HashSet::new(),
             told: Told::default(),
             seen: Seen::default(),
+            wandered: lost::Wandered::default(),
+            number: 0,
             created: Vec::new(),
             arrived: None,
+            exchanged: None,
             carried: false,
+            heard: replay::Heard::default(),
             renamed: Vec::new(),
             dead: Vec::new(),
             drained: file_clock(),
@@ -237,6 +228,7 @@ impl Fanotify {
         }
         let id = self.roots.insert(root);
         self.set_way(id, way);
+        self.all_told(id);
         self.lines.insert(request.line, id);
         self.keys.insert(key, id);
         // What came between the look and the mark.
@@ -293,18 +285,6 @@ impl Fanotify {
             None if root.way.at == At::Nothing => Coverage::Waiting,
             None => Coverage::Served,
         })
-    }
-
-    /// Figures for status.
-    pub fn figures(&self) -> Figures {
-        Figures {
-            marks: self.group.marks(),
-            roots: self.roots.len(),
-            handles: self.tree.len(),
-            delays: self.gate.delays(),
-            hushed: self.hush.len(),
-            ..self.figures
-        }
     }
 
     /// When `tick` wants to be called.

@@ -2,15 +2,25 @@
 
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::os::fd::AsFd;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::watch::mounts::{under, unescape};
+
+/// What follows the path of a mounted directory that was removed; no other path has
+/// two slashes.
+pub(super) const DELETED: &[u8] = b"//deleted";
 
 /// A line of mountinfo (proc(5)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
     pub id: u64,
+    /// The mount that it is on.
+    pub parent: u64,
     pub device: Box<[u8]>,
-    /// The directory of the file system that is mounted; empty for all of it.
+    /// The directory of the file system that is mounted; empty for all of it. That of
+    /// one which was removed ends with [`DELETED`].
     pub root: Box<[u8]>,
     /// Where it is mounted; empty for `/`.
     pub point: Box<[u8]>,
@@ -29,28 +39,36 @@ impl Mounts {
             file: File::open("/proc/self/mountinfo").ok(),
             table: Vec::new(),
         };
-        mounts.read();
+        mounts.table = mounts.fetch();
         mounts
     }
 
-    /// Reads the table again. Gives what is gone from it or new in it.
-    pub fn read(&mut self) -> Vec<Mount> {
+    /// The table as it is now.
+    pub fn fetch(&mut self) -> Vec<Mount> {
         let mut text = Vec::new();
-        let Some(file) = &mut self.file else {
-            return Vec::new();
-        };
-        if file.rewind().is_err() || file.read_to_end(&mut text).is_err() {
-            return Vec::new();
+        let read = |file: &mut File| file.rewind().and_then(|()| file.read_to_end(&mut text));
+        match self.file.as_mut().map(read) {
+            Some(Ok(_)) => text.split(|&b| b == b'\n').filter_map(parse).collect(),
+            _ => self.table.clone(),
         }
-        let table = text.split(|&b| b == b'\n').filter_map(parse).collect();
+    }
+
+    /// Takes what was fetched. Gives what is gone from the table or new in it.
+    pub fn put(&mut self, table: Vec<Mount>) -> Vec<Mount> {
         let old = std::mem::replace(&mut self.table, table);
-        let mut changed: Vec<Mount> = old
-            .iter()
-            .filter(|m| !self.table.contains(m))
-            .cloned()
-            .collect();
-        changed.extend(self.table.iter().filter(|m| !old.contains(m)).cloned());
-        changed
+        let gone = old.iter().filter(|m| !self.table.contains(m));
+        let new = self.table.iter().filter(|m| !old.contains(m));
+        gone.chain(new).cloned().collect()
+    }
+
+    /// True once after something was mounted or unmounted. A rename of what it is in
+    /// changes the table without that.
+    pub fn changed(&self) -> bool {
+        let Some(file) = &self.file else {
+            return false;
+        };
+        let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLPRI)];
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|n| n > 0)
     }
 
     pub fn get(&self, id: u64) -> Option<&Mount> {
@@ -82,14 +100,17 @@ impl Mount {
 
 fn parse(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|&b| b == b' ');
-    let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    let device = fields.nth(1)?.into();
+    let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse().ok();
+    let id = number(fields.next()?)?;
+    let parent = number(fields.next()?)?;
+    let device = fields.next()?.into();
     let trim = |path: Vec<u8>| -> Box<[u8]> { path.strip_suffix(b"/").unwrap_or(&path).into() };
     let root = trim(unescape(fields.next()?));
     let point = trim(unescape(fields.next()?));
     let kind = fields.skip_while(|f| *f != b"-").nth(1)?;
     Some(Mount {
         id,
+        parent,
         device,
         root,
         point,
@@ -112,6 +133,7 @@ mod tests {
         assert_eq!(mount.inside(b"/mnt/b/c/d"), Some(b"/sub x/c/d".to_vec()));
         assert_eq!(mount.inside(b"/mnt/b"), Some(b"/sub x".to_vec()));
         assert_eq!(mount.inside(b"/mnt/bc"), None);
+        assert_eq!(mount.parent, 35);
         let root = parse(b"1 0 8:1 / / rw - ext4 /dev/a rw").unwrap();
         assert_eq!((&*root.root, &*root.point), (&b""[..], &b""[..]));
         assert_eq!(root.inside(b"/a/b"), Some(b"/a/b".to_vec()));

@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 
 use super::Fanotify;
-use super::batch::{Batch, RENAME};
-use super::job::Job;
+use super::areas::Gone;
+use super::batch::{Batch, ONDIR, RENAME};
+use super::job::{Job, What};
 use super::parse::{Record, Span};
-use super::reach::Reach;
+use super::reach::{Reach, within};
 use super::root::RootId;
 use super::tree::{Known, NodeId};
 use super::unfold::{kind, target};
@@ -21,12 +22,10 @@ impl Fanotify {
         if dir.is_empty() {
             return None;
         }
-        if let known @ (Known::Node(_) | Known::Foreign) = self.tree.known(batch.text(dir)) {
-            return if let Known::Node(id) = known {
-                Some(id)
-            } else {
-                None
-            };
+        match self.tree.known(batch.text(dir)) {
+            Known::Node(id) if self.tree.strayed(id).is_none() => return Some(id),
+            Known::Foreign => return None,
+            _ => {}
         }
         let key: Box<[u8]> = batch.text(dir).into();
         match self.find(&key, batch, at) {
@@ -47,6 +46,9 @@ impl Fanotify {
         record: Record,
         out: &mut Vec<Report>,
     ) {
+        if record.mask & ONDIR != 0 {
+            self.wandered.note(batch.text(record.target), self.number);
+        }
         let from = self.half(batch, at, record.from.0);
         let to = self.half(batch, at, record.to.0);
         if from.is_none() && to.is_none() {
@@ -59,18 +61,17 @@ impl Fanotify {
         let new = (text(record.to.0), text(record.to.1));
         let isdir = !kind(record).is_empty();
         let was = from.map(|id| self.reach(id)).unwrap_or_default();
-        let itself = from.filter(|_| isdir).map(|id| self.reach_at(id, &old.1));
-        let itself = itself.unwrap_or_default();
-        let mut hits = itself.hits.iter();
-        self.carried |= hits.any(|h| {
-            self.roots
-                .get(h.root)
-                .is_some_and(|r| r.way.areas.len() > 1)
-        });
+        let itself = match self.exchanged.take() {
+            Some((second, other)) if second == at => other,
+            _ => from
+                .filter(|_| isdir)
+                .map_or_else(Reach::default, |id| self.reach_at(id, &old.1)),
+        };
         let owner = (&*old.0, &*old.1);
         self.tell_name(batch, at, &was, owner, record, Mask::MOVED_FROM, None, out);
         self.steps(batch, at, &was, owner, record, Mask::MOVED_FROM, out);
         if isdir {
+            self.carry_mounts(batch, at, record, (from, to));
             self.take_along(batch, at, record, to, &new.1, out);
         }
         let is = to.map(|id| self.reach(id)).unwrap_or_default();
@@ -143,6 +144,45 @@ impl Fanotify {
         found
     }
 
+    /// What is mounted in the directory goes with it.
+    fn carry_mounts(
+        &mut self,
+        batch: &Batch,
+        at: usize,
+        record: Record,
+        (from, to): (Option<NodeId>, Option<NodeId>),
+    ) {
+        let path = |dir: NodeId, name: Span| {
+            let mut path = self.tree.path(dir)?;
+            path.push(b'/');
+            path.extend_from_slice(batch.text(name));
+            Some(path)
+        };
+        let old = from.and_then(|dir| path(dir, record.from.1));
+        let new = to.and_then(|dir| path(dir, record.to.1));
+        let (Some(from), Some(old)) = (from, old) else {
+            return;
+        };
+        let mut users = self.users(from, batch.text(record.from.1));
+        let (Some(to), Some(new)) = (to, new) else {
+            return self.carry(&old, &Gone::Away, &users);
+        };
+        let dirs = |at: usize| batch.get(at).is_some_and(|r| r.mask & ONDIR != 0);
+        let before = at.checked_sub(1).filter(|&at| dirs(at));
+        if before.is_some_and(|at| batch.get(at).is_some_and(|r| exchanges(batch, at, r))) {
+            return; // its first half has done it
+        }
+        if dirs(at + 1) && exchanges(batch, at, record) {
+            let name = batch.text(record.to.1);
+            users.extend(self.users(to, name));
+            self.exchanged = Some((at + 1, self.reach_at(to, name)));
+            return self.carry(&old, &Gone::Exchanged(&new), &users);
+        }
+        let replaced = self.users(to, batch.text(record.to.1));
+        self.carry(&new, &Gone::Removed, &replaced);
+        self.carry(&old, &Gone::To(&new), &users);
+    }
+
     /// Gives the directory its new place in the picture.
     fn take_along(
         &mut self,
@@ -200,6 +240,11 @@ impl Fanotify {
         from: Option<NodeId>,
         (was, itself, now): (&Reach, &Reach, &Reach),
     ) {
+        let trees = itself.hits.iter().filter(|h| !self.is_pattern(h.root));
+        let had: Vec<RootId> = trees.chain(&now.hits).map(|h| h.root).collect();
+        for root in had {
+            self.heard.note(record, root, Mask::ISDIR);
+        }
         let target = target(batch, record);
         let mut open = now.here.is_some() && itself.here.is_none();
         for hit in &now.hits {
@@ -208,11 +253,18 @@ impl Fanotify {
             };
             let pattern = root.pattern.is_some();
             let bounded = root.key.depth.is_some() || root.excluded.is_some();
+            if itself
+                .hits
+                .iter()
+                .any(|h| (h.root, &h.watch) == (hit.root, &hit.watch))
+            {
+                continue; // a mount shows it there all the time
+            }
             let had = itself.of(hit.root).is_some();
             open |= !had || bounded || pattern;
             if had && !pattern {
                 match self.pending(hit.root, from) {
-                    Some(how) => self.ask(Job::dir(hit.root, &target, how)),
+                    Some(how) => self.ask(Job::dir(hit.root, &target, how).at(&hit.watch)),
                     None if self.scanning => {
                         self.settled.insert((hit.root, target.clone()));
                     }
@@ -222,28 +274,52 @@ impl Fanotify {
                 let within = !pattern && was.serves(hit.root);
                 let how = if within { How::Made } else { How::Moved };
                 self.settled.remove(&(hit.root, target.clone()));
-                self.ask(Job::dir(hit.root, &target, how));
+                self.ask(Job::dir(hit.root, &target, how).at(&hit.watch));
             }
         }
         if open {
             // What was foreign in it is so no longer.
             self.tree.forget_foreign();
             self.hear_all();
+            // And what is mounted in it.
+            self.carried = true;
         }
+    }
+
+    pub(super) fn is_pattern(&self, root: RootId) -> bool {
+        self.roots.get(root).is_some_and(|r| r.pattern.is_some())
     }
 
     /// How the content of the directory `id` is still to be told to a root, if it is.
     fn pending(&self, root: RootId, id: Option<NodeId>) -> Option<How> {
         let above = |key: &[u8]| id.is_some_and(|id| self.tree.chain(id).any(|n| *n.key == *key));
-        self.jobs.iter().find_map(|job| job.covers(root, above))
+        let in_mount = |mount: u64| {
+            let path = self.tree.path(id?)?;
+            let areas = &self.roots.get(root)?.way.areas;
+            let area = areas.iter().find(|a| a.mount == mount)?;
+            within(&path, &area.dir).then_some(())
+        };
+        let covers = |job: &&Job| {
+            job.root == root
+                && match &job.what {
+                    What::Top => true,
+                    What::Area(mount) => in_mount(*mount).is_some(),
+                    What::Dir(key) => above(key),
+                }
+        };
+        self.jobs.iter().find(covers).map(|job| job.how)
     }
 }
 
-/// True where the next record takes away what this one would replace.
+/// True where the next record takes what this one would replace to where this one was.
 fn exchanges(batch: &Batch, at: usize, record: Record) -> bool {
+    let same = |one: (Span, Span), other: (Span, Span)| {
+        batch.text(one.0) == batch.text(other.0) && batch.text(one.1) == batch.text(other.1)
+    };
     batch.get(at + 1).is_some_and(|next| {
-        next.mask & RENAME != 0
-            && batch.text(next.from.0) == batch.text(record.to.0)
-            && batch.text(next.from.1) == batch.text(record.to.1)
+        next.mask & record.mask & RENAME != 0
+            && same(next.from, record.to)
+            && same(next.to, record.from)
+            && batch.text(next.target) != batch.text(record.target)
     })
 }

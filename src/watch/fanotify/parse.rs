@@ -55,6 +55,13 @@ pub(super) struct Record {
     pub pidfd: i32,
 }
 
+impl Record {
+    /// Where it stands among those that were read with it.
+    pub fn place(self) -> u32 {
+        self.from.0.at
+    }
+}
+
 fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
 }

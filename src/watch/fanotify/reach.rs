@@ -13,6 +13,8 @@ use super::tree::NodeId;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hit {
     pub root: RootId,
+    /// Which of its areas the directory is in.
+    pub area: usize,
     /// `$@` of what happens in it.
     pub watch: OsString,
     /// Events in it are told; else it is on the way to what a pattern matches.
@@ -45,7 +47,7 @@ impl Reach {
 }
 
 /// `a` and `b` with a slash between them where both are something.
-fn join(a: &[u8], b: &[u8]) -> Vec<u8> {
+pub(super) fn join(a: &[u8], b: &[u8]) -> Vec<u8> {
     let mut path = a.to_vec();
     if !a.is_empty() && !b.is_empty() {
         path.push(b'/');
@@ -64,11 +66,12 @@ pub(super) fn within(path: &[u8], top: &[u8]) -> bool {
 
 impl Root {
     /// What the root has in the directory that is `rest` below one of its areas.
-    fn hit(&self, id: RootId, area: usize, rest: &[u8]) -> Option<Hit> {
-        let area = self.way.areas.get(area)?;
+    pub(super) fn hit(&self, id: RootId, at: usize, rest: &[u8]) -> Option<Hit> {
+        let area = self.way.areas.get(at).filter(|a| !a.hidden)?;
         let below = join(&area.below, rest);
         let covers = |b: &[u8]| b.len() > area.below.len() && within(&below, b);
-        if self.way.areas.iter().any(|other| covers(&other.below)) {
+        let mut others = self.way.areas.iter().filter(|a| !a.hidden);
+        if others.any(|other| covers(&other.below)) {
             return None; // something is mounted over it
         }
         let mut watch = self.route.to_vec();
@@ -91,6 +94,7 @@ impl Root {
         };
         Some(Hit {
             root: id,
+            area: at,
             watch: OsString::from_vec(watch),
             served,
             top,

@@ -41,10 +41,6 @@ impl Fanotify {
         self.seen.expire(batch.total);
         batch.clear();
         self.batch = batch;
-        if self.carried {
-            self.look_at_mounts(out);
-            self.batch.clear();
-        }
         if self.gate.deadline().is_some() || self.options.loud.is_some() {
             self.hush(now);
         }
@@ -97,6 +93,7 @@ impl Fanotify {
         let (mut at, mut rounds) = (0, 0);
         loop {
             while let Some(record) = batch.get(at) {
+                self.number = batch.number(at);
                 self.apply(batch, at, record, out);
                 if !self.later.is_empty() {
                     for part in self.later.remove(&at).unwrap_or_default() {
@@ -105,7 +102,7 @@ impl Fanotify {
                 }
                 at += 1;
             }
-            if self.set_right(batch) {
+            if self.set_right(batch) || self.look_at_mounts(batch, at, out) {
                 continue;
             }
             if self.jobs.is_empty() {
@@ -123,16 +120,14 @@ impl Fanotify {
             self.settled.clear();
         }
         self.arrived = None;
+        self.heard.clear();
     }
 
     fn apply(&mut self, batch: &mut Batch, at: usize, mut record: Record, out: &mut Vec<Report>) {
         if record.mask & libc::FAN_Q_OVERFLOW != 0 {
             return self.overflow();
         }
-        if record.pid == self.own {
-            // What we opened and read ourselves, looking for what others did.
-            record.mask &= !NOISE;
-        }
+        self.quieten(&mut record);
         if record.mask & 0xfff_ffff & !ONDIR == 0 && record.mask & RENAME == 0 {
             return;
         }
@@ -175,6 +170,13 @@ impl Fanotify {
             }
         } else if !self.files.is_empty() {
             self.by_file(batch, at, record, out);
+        }
+    }
+
+    /// Leaves out what we opened and read ourselves, looking for what others did.
+    pub(super) fn quieten(&self, record: &mut Record) {
+        if record.pid == self.own {
+            record.mask &= !NOISE;
         }
     }
 

@@ -30,6 +30,13 @@ struct Spot {
     inside: Vec<u8>,
 }
 
+impl Spot {
+    /// How much of `inside` is the top of the mount.
+    fn top(&self) -> usize {
+        8 + self.mount.root.len()
+    }
+}
+
 impl Fanotify {
     /// Where `fd` is, which is at `real`.
     fn spot(&self, fd: OwnedFd, real: &[u8]) -> Option<Spot> {
@@ -67,9 +74,10 @@ impl Fanotify {
             self.guard(spot, real);
         }
         if root.descends() && way.at != At::File {
-            self.mounts_inside(&mut way, bits);
+            let known = &root.way.areas;
+            self.mounts_inside(&mut way, known, bits);
         }
-        self.complete_steps(&mut way);
+        way.complete_steps();
         Ok(way)
     }
 
@@ -98,8 +106,10 @@ impl Fanotify {
             way.steps.push(Step {
                 dir,
                 name: name.as_slice().into(),
+                top: here.top(),
                 link: false,
                 last,
+                inner: false,
             });
             let found = openat(&here.fd, name.as_slice(), path_flags(), Mode::empty());
             let Ok(fd) = found else {
@@ -135,7 +145,7 @@ impl Fanotify {
             if kind != libc::S_IFDIR {
                 way.at = At::File;
                 way.identity = key;
-                self.end(way, &spot.inside, next, spot.mount.id);
+                self.end(way, &spot.inside, next, &spot.mount);
                 return Some(spot);
             }
             let before = std::mem::replace(&mut here, spot);
@@ -144,7 +154,7 @@ impl Fanotify {
         way.at = At::Dir;
         way.identity = key_of(here.fd.as_fd()).ok();
         let inside = here.inside.clone();
-        self.end(way, &inside, real, here.mount.id);
+        self.end(way, &inside, real, &here.mount);
         Some(here)
     }
 
@@ -165,8 +175,10 @@ impl Fanotify {
             way.steps.push(Step {
                 dir: inside.as_slice().into(),
                 name: next.as_slice().into(),
+                top: here.top(),
                 link: false,
                 last: false,
+                inner: false,
             });
             name = next;
         }
@@ -175,17 +187,20 @@ impl Fanotify {
         if let Some(last) = way.steps.last_mut() {
             last.last = !last.link;
         }
-        self.end(way, &inside, real, here.mount.id);
+        self.end(way, &inside, real, &here.mount);
         here
     }
 
-    fn end(&self, way: &mut Way, inside: &[u8], real: Vec<u8>, mount: u64) {
+    fn end(&self, way: &mut Way, inside: &[u8], real: Vec<u8>, mount: &Mount) {
         way.areas.push(Area {
             dir: inside.into(),
-            below: Box::default(),
+            top: 8 + mount.root.len(),
+            mount: mount.id,
+            parent: mount.parent,
+            ..Area::default()
         });
         way.real = real.into();
-        way.mount = mount;
+        way.mount = mount.id;
     }
 
     /// A directory on the way must tell of its names, whatever file system it is on.
@@ -196,72 +211,14 @@ impl Fanotify {
         }
     }
 
-    /// What is mounted below the path belongs to the tree, too.
-    fn mounts_inside(&mut self, way: &mut Way, bits: u64) {
-        let below: Vec<(Mount, Vec<u8>)> = self
-            .mounts
-            .below(&way.real)
-            .map(|(mount, rest)| (mount.clone(), rest.to_vec()))
-            .collect();
-        for (mount, rest) in below {
-            let Ok(fd) = open(&*mount.point, path_flags(), Mode::empty()) else {
-                continue;
-            };
-            if fanotify::mount_id(fd.as_fd()).ok() != Some(mount.id) {
-                continue; // another one is mounted over it
-            }
-            let marked = fanotify::fsid(fd.as_fd())
-                .and_then(|fs| self.group.mark(fs, &mount, fd.as_fd(), bits).map(|()| fs));
-            let mut dir = match marked {
-                Ok(fs) => fs.to_vec(),
-                Err(e) => {
-                    let why = Refusal::mark(&e, &mount.kind);
-                    way.lack.get_or_insert(format!(
-                        "not below {}: {why}",
-                        String::from_utf8_lossy(&mount.point)
-                    ));
-                    Vec::new()
-                }
-            };
-            dir.extend_from_slice(&mount.root);
-            way.areas.push(Area {
-                dir: dir.into(),
-                below: rest.into(),
-            });
-        }
-    }
-
-    /// The names by which a mounted part of a file system is in it may change, too.
-    fn complete_steps(&self, way: &mut Way) {
-        let mut more = Vec::new();
-        for area in &way.areas {
-            let path = &area.dir;
-            for at in (8..path.len()).filter(|&at| path.get(at) == Some(&b'/')) {
-                let dir: Box<[u8]> = path.get(..at).unwrap_or_default().into();
-                let name = path.get(at + 1..).unwrap_or_default();
-                let name = name.split(|&b| b == b'/').next().unwrap_or_default();
-                let known = |s: &Step| s.dir == dir && *s.name == *name;
-                if !way.steps.iter().chain(&more).any(known) {
-                    more.push(Step {
-                        dir,
-                        name: name.into(),
-                        link: false,
-                        last: false,
-                    });
-                }
-            }
-        }
-        way.steps.extend(more);
-    }
-
-    /// Looks again where the path of a root leads to. True where that has changed.
-    pub(super) fn resolve(&mut self, id: RootId) -> bool {
+    /// Looks again where the path of a root leads to.
+    pub(super) fn resolve(&mut self, id: RootId) {
         let Some(root) = self.roots.get(id) else {
-            return false;
+            return;
         };
         let mut probe = Root::new(root.key.clone());
         probe.asked = root.asked;
-        let before = (root.way.areas.clone(), root.way.identity.clone());
+        probe.way.areas.clone_from(&root.way.areas);
         let way = match self.look_up(&probe) {
             Ok(way) => way,
             Err(why) => Way {
@@ -269,9 +226,7 @@ impl Fanotify {
                 ..Way::default()
             },
         };
-        let now = (way.areas.clone(), way.identity.clone());
         self.set_way(id, way);
-        before != now
     }
 
     /// Puts a root where `way` leads to.
@@ -279,6 +234,9 @@ impl Fanotify {
         let root = self.roots.get(id);
         if root.is_some_and(Root::only_dir) && way.at == At::File {
             (way.at, way.identity) = (At::Nothing, None);
+        }
+        if root.is_some_and(|r| r.way == way) {
+            return; // what is known of directories goes on to be true
         }
         self.forget_file(id);
         if let (At::File, Some(file)) = (way.at, &way.identity) {

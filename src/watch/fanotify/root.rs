@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 
 use super::group::FsId;
+use super::lost::Lost;
 use crate::event::LineId;
 use crate::sys::inotify::Stamp;
 use crate::table::{Filter, Mask, Pattern};
 use crate::watch::root::Key;
 
 /// A root, by its place in the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct RootId(pub u32);
 
 /// A line as its root serves it.
@@ -27,12 +28,23 @@ pub(super) struct Line {
 }
 
 /// A part of a root's tree that lies in one file system.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Area {
     /// The number of the file system, and the path in it.
     pub dir: Box<[u8]>,
+    /// How much of that is the top of its mount.
+    pub top: usize,
     /// What leads there from the root's path; empty for the path itself.
     pub below: Box<[u8]>,
+    /// Its mount, and the one that this is on.
+    pub mount: u64,
+    pub parent: u64,
+    /// The directory that it is mounted on, as `dir`; empty where that is not known.
+    pub point: Box<[u8]>,
+    /// Something is mounted over it.
+    pub hidden: bool,
+    /// What it holds is still to be told.
+    pub fresh: bool,
 }
 
 /// One name on the way to the path; the last one is the path itself.
@@ -41,9 +53,13 @@ pub(super) struct Step {
     /// The directory: number of the file system, and the path in it.
     pub dir: Box<[u8]>,
     pub name: Box<[u8]>,
+    /// How much of that is the top of its mount.
+    pub top: usize,
     /// It was a symbolic link that is followed.
     pub link: bool,
     pub last: bool,
+    /// It is no name of the path, but one by which a mounted part is in its file system.
+    pub inner: bool,
 }
 
 /// What is at the path.
@@ -56,7 +72,7 @@ pub(super) enum At {
 }
 
 /// Where a path leads to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Way {
     pub areas: Vec<Area>,
     pub steps: Vec<Step>,
@@ -91,8 +107,8 @@ pub(super) struct Root {
     /// What the lines ask for together.
     pub asked: Mask,
     pub way: Way,
-    /// What was at the path before, and since when its changes are not told.
-    pub lost: Vec<(Box<[u8]>, Stamp)>,
+    /// What was at the path before, the latest first.
+    pub lost: Vec<Lost>,
     /// When `way` was found.
     pub settled: Stamp,
 }

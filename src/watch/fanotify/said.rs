@@ -2,7 +2,9 @@
 //! while records of the same may still wait.
 
 use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 
+use super::root::RootId;
 use crate::event::LineId;
 use crate::table::Mask;
 use crate::watch::found::Thing;
@@ -11,27 +13,33 @@ type ByName<T> = HashMap<Box<[u8]>, HashMap<Box<[u8]>, T>>;
 
 /// What lines were told since something came into reach that is to be scanned.
 #[derive(Default)]
-pub(super) struct Told(ByName<Vec<(LineId, Mask)>>);
+pub(super) struct Told(ByName<Vec<Word>>);
+
+/// What a line was told, and by which `$@`.
+struct Word {
+    line: LineId,
+    mask: Mask,
+    watch: OsString,
+}
 
 impl Told {
-    pub fn say(&mut self, owner: (&[u8], &[u8]), line: LineId, mask: Mask) {
+    pub fn say(&mut self, owner: (&[u8], &[u8]), line: LineId, mask: Mask, watch: &OsStr) {
         let names = self.0.entry(owner.0.into()).or_default();
         let words = names.entry(owner.1.into()).or_default();
         if mask.intersects(Mask::DELETE | Mask::MOVED_FROM) {
-            words.retain(|(other, _)| *other != line);
+            words.retain(|word| word.line != line);
         } else {
-            words.push((line, mask));
+            let watch = watch.to_owned();
+            words.push(Word { line, mask, watch });
         }
     }
 
-    /// What `line` was told of it.
-    pub fn of(&self, owner: (&[u8], &[u8]), line: LineId) -> Mask {
+    /// What `line` was told of it, by this `$@` or, without one, by any.
+    pub fn of(&self, owner: (&[u8], &[u8]), line: LineId, watch: Option<&OsStr>) -> Mask {
         let words = self.0.get(owner.0).and_then(|n| n.get(owner.1));
-        let of = words
-            .into_iter()
-            .flatten()
-            .filter(|(other, _)| *other == line);
-        of.fold(Mask(0), |all, (_, mask)| all | *mask)
+        let of = |word: &&Word| word.line == line && watch.is_none_or(|w| word.watch == w);
+        let words = words.into_iter().flatten().filter(of);
+        words.fold(Mask(0), |all, word| all | word.mask)
     }
 
     pub fn clear(&mut self) {
@@ -39,29 +47,38 @@ impl Told {
     }
 }
 
-/// What scans told, while records of the same may wait.
+/// What scans told to which roots, while records of the same may wait.
 #[derive(Default)]
 pub(super) struct Seen {
-    things: ByName<(u64, Thing)>,
+    things: ByName<Vec<(RootId, u64, Thing)>>,
     until: u64,
 }
 
 impl Seen {
     /// Records before the number `until` may say the same.
-    pub fn insert(&mut self, owner: (&[u8], &[u8]), thing: Thing, until: u64) {
+    pub fn insert(&mut self, root: RootId, owner: (&[u8], &[u8]), thing: Thing, until: u64) {
         self.until = self.until.max(until);
         let names = self.things.entry(owner.0.into()).or_default();
-        names.insert(owner.1.into(), (until, thing));
+        let all = names.entry(owner.1.into()).or_default();
+        all.retain(|(other, ..)| *other != root);
+        all.push((root, until, thing));
     }
 
-    pub fn known(&self, owner: (&[u8], &[u8]), number: u64) -> Option<Thing> {
-        let (until, thing) = self.things.get(owner.0)?.get(owner.1)?;
-        (number < *until).then_some(*thing)
+    pub fn known(&self, root: RootId, owner: (&[u8], &[u8]), number: u64) -> Option<Thing> {
+        let all = self.things.get(owner.0)?.get(owner.1)?;
+        let known = all.iter().find(|(other, ..)| *other == root);
+        known
+            .filter(|(_, until, _)| number < *until)
+            .map(|(.., thing)| *thing)
     }
 
-    pub fn forget(&mut self, owner: (&[u8], &[u8])) {
-        if let Some(names) = self.things.get_mut(owner.0) {
-            names.remove(owner.1);
+    pub fn forget(&mut self, root: RootId, owner: (&[u8], &[u8])) {
+        if let Some(all) = self
+            .things
+            .get_mut(owner.0)
+            .and_then(|n| n.get_mut(owner.1))
+        {
+            all.retain(|(other, ..)| *other != root);
         }
     }
 

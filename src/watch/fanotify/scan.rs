@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 
 use super::Fanotify;
 use super::batch::{Batch, ONDIR, RENAME};
-use super::collect::Found;
+use super::collect::{Found, Part};
 use super::group::key_of;
 use super::job::{Job, What};
 use super::root::{At, Line, RootId};
@@ -25,7 +25,7 @@ use crate::event::{Actor, Origin};
 use crate::sys::inotify as sys;
 use crate::table::Mask;
 use crate::watch::Report;
-use crate::watch::found::{self, How, Part};
+use crate::watch::found::{self, How, Part as Held};
 use crate::watch::look::with_nul;
 use crate::watch::scan::path_flags;
 
@@ -49,18 +49,13 @@ impl Fanotify {
         match &job.what {
             What::Dir(key) => {
                 let key = key.clone();
-                self.scan(job, &key, batch, at, out);
+                self.scan(job, &key, None, batch, at, out);
             }
-            What::Area(dir) => {
-                let area = self.roots.get(job.root).and_then(|r| {
-                    let area = r.way.areas.iter().find(|a| a.dir == *dir)?;
-                    Some([&*r.way.real, b"/", &*area.below].concat())
-                });
-                let key = area.and_then(|path| {
-                    key_of(open(&*path, path_flags(), Mode::empty()).ok()?.as_fd()).ok()
-                });
-                if let Some(key) = key {
-                    self.scan(job, &key, batch, at, out);
+            What::Area(mount) => {
+                let mount = *mount;
+                let part = self.parts(job.root, |area| area.mount == mount).pop();
+                if let Some(part) = part {
+                    self.scan(job, &part.key.clone(), Some(part), batch, at, out);
                 }
             }
             What::Top => {
@@ -70,20 +65,24 @@ impl Fanotify {
                 let Some(root) = self.roots.get_mut(job.root) else {
                     return;
                 };
+                if let Some(area) = root.way.areas.first_mut() {
+                    area.fresh = false;
+                }
                 let Some(identity) = root.way.identity.clone() else {
                     return;
                 };
-                if let Some(back) = root.lost.iter().position(|(lost, _)| *lost == identity) {
-                    let (_, since) = root.lost.remove(back);
-                    job.how = How::Since(since);
+                let there = root.way.at;
+                if let Some(back) = self.regain(job.root, &identity) {
+                    job.how = How::Since(back.since);
+                    job.lost = Some(back.number);
                 }
                 if let How::Since(since) = job.how {
-                    job.how = How::Regain(since, Part::Lacked);
+                    job.how = How::Regain(since, Held::Lacked);
                 }
-                match root.way.at {
+                match there {
                     At::Dir => {
                         job.what = What::Dir(identity.clone());
-                        self.scan(job, &identity, batch, at, out);
+                        self.scan(job, &identity, None, batch, at, out);
                     }
                     At::File => self.find_file(job, batch, at, out),
                     At::Nothing => {}
@@ -116,16 +115,28 @@ impl Fanotify {
             watch: route,
             name: Box::default(),
             owner: (key, name),
+            twice: false,
             thing,
         };
         self.tell_all(job.root, job.how, vec![found], (batch, at), out);
     }
 
-    /// Scans a tree for a root.
+    /// Where the root of a job has the directory at `path`, if it has it where it was
+    /// when the job was asked for.
+    fn place_of(&self, job: &Job, path: &[u8]) -> Option<Vec<u8>> {
+        let watch = job.watch.as_ref()?;
+        let hits = self.reach_of(path).hits;
+        let mut hits = hits.iter().filter(|h| h.root == job.root);
+        hits.any(|h| h.watch == *watch)
+            .then(|| watch.as_bytes().to_vec())
+    }
+
+    /// Scans a tree for a root, with all that is mounted in it.
     fn scan(
         &mut self,
         mut job: Job,
         key: &[u8],
+        part: Option<Part>,
         batch: &mut Batch,
         at: usize,
         out: &mut Vec<Report>,
@@ -136,11 +147,25 @@ impl Fanotify {
         let Some(path) = self.tree.path(id) else {
             return;
         };
+        let top = part.unwrap_or_else(|| Part {
+            key: key.into(),
+            path: path.clone(),
+            watch: self.place_of(&job, &path),
+            mount: None,
+        });
+        let place = top.watch.clone();
+        let Some(hit) = self.hit_in(&path, job.root, place.as_deref()) else {
+            return;
+        };
+        let mut parts = self.parts_below(job.root, hit.watch.as_bytes());
+        parts.push(top);
         let mut touched: HashSet<Box<[u8]>> = self.tree.chain(id).map(|n| n.key.clone()).collect();
+        touched.extend(parts.iter().map(|p| p.key.clone()));
         let from = batch.records.len();
-        let area = self.area_of(&job);
-        let how = (job.how, area.as_deref());
-        let found = self.collect(job.root, key, path, how, &mut touched);
+        let mut found = Vec::new();
+        for part in &parts {
+            self.collect(&job, part, &mut touched, &mut found);
+        }
         self.extend(batch);
         let new = batch.records.get(from..).unwrap_or_default();
         let renames = |mask: u64| mask & RENAME != 0 && mask & ONDIR != 0;
@@ -152,17 +177,13 @@ impl Fanotify {
             return self.ask(job);
         }
         self.tell_all(job.root, job.how, found, (batch, at), out);
-    }
-
-    /// The path, as its root writes it, of a mounted part that is to be scanned.
-    fn area_of(&self, job: &Job) -> Option<Vec<u8>> {
-        let What::Area(dir) = &job.what else {
-            return None;
-        };
-        let root = self.roots.get(job.root)?;
-        let area = root.way.areas.iter().find(|a| a.dir == *dir)?;
-        let route = root.route.strip_suffix(b"/").unwrap_or(&root.route);
-        Some([route, b"/", &*area.below].concat())
+        if let Some(root) = self.roots.get_mut(job.root) {
+            let told = |mount: u64| parts.iter().any(|p| p.mount == Some(mount));
+            let areas = root.way.areas.iter_mut();
+            areas
+                .filter(|a| told(a.mount))
+                .for_each(|a| a.fresh = false);
+        }
     }
 
     /// Tells what a scan found, but for what came while it was done: the records from
@@ -190,7 +211,7 @@ impl Fanotify {
         }
         for found in told {
             let owner = (&*found.owner.0, &*found.owner.1);
-            self.seen.insert(owner, found.thing, batch.total);
+            self.seen.insert(root, owner, found.thing, batch.total);
         }
     }
 
@@ -213,7 +234,8 @@ impl Fanotify {
             .lines
             .iter()
             .map(|line| {
-                let told = self.told.of(owner, line.id);
+                let place = found.twice.then_some(&*found.watch);
+                let told = self.told.of(owner, line.id, place);
                 let due = found::due(line.mask, thing);
                 let arrival = Mask::CREATE | Mask::MOVED_TO;
                 (

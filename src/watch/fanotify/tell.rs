@@ -64,7 +64,7 @@ impl Fanotify {
             });
             if self.scanning {
                 for &line in &together {
-                    self.told.say(news.owner, line, mask);
+                    self.told.say(news.owner, line, mask, news.watch);
                 }
             }
             let event = Event {
@@ -102,7 +102,7 @@ impl Fanotify {
             self.note_created(&key);
         }
         let (id, key, name) = self
-            .late_place(id, (&key, &name), bit)
+            .late_place(id, (&key, &name), batch.text(record.target), bit)
             .unwrap_or((id, key, name));
         let reach = self.reach(id);
         self.tell_name(batch, at, &reach, (&key, &name), record, bit, None, out);
@@ -128,7 +128,11 @@ impl Fanotify {
         out: &mut Vec<Report>,
     ) {
         let isdir = !kind(record).is_empty();
+        let parts = bit.intersects(Mask::DELETE | Mask::MOVED_FROM);
         for hit in &reach.hits {
+            if parts {
+                self.seen.forget(hit.root, owner);
+            }
             let Some(r) = self.roots.get(hit.root) else {
                 continue;
             };
@@ -142,6 +146,10 @@ impl Fanotify {
             if !completes && matched.is_none() && !asked.intersects(bit) {
                 continue;
             }
+            if self.heard_before(record, hit, bit) {
+                continue;
+            }
+            self.heard.note(record, hit.root, bit);
             let content = Mask::MODIFY | Mask::CLOSE | Mask::ATTRIB | Mask::ACCESS | Mask::OPEN;
             if excl && bit.intersects(content) && self.exists(owner.0, owner.1).is_none() {
                 continue;
@@ -149,9 +157,7 @@ impl Fanotify {
             let complete = completes && self.completes(owner, bit);
             let bits = if complete { bit | Mask::COMPLETE } else { bit };
             let number = batch.number(at);
-            let known = self.known(owner, number, bit);
-            let back =
-                known.is_some_and(|t| t.gone) && bit.intersects(Mask::CREATE | Mask::MOVED_TO);
+            let known = self.known(hit.root, owner, number, bit);
             let old = from.filter(|_| bit == Mask::MOVED_TO);
             let old_path = old.and_then(|f| self.old_path(batch, f, hit.root, record));
             let path = matched.as_deref().map(OsStr::from_bytes);
@@ -177,9 +183,6 @@ impl Fanotify {
                     out,
                 ),
                 None => self.tell(hit.root, &news, |l| l.mask & bits, out),
-            }
-            if back || bit.intersects(Mask::DELETE | Mask::MOVED_FROM) {
-                self.seen.forget(owner);
             }
         }
     }
@@ -305,7 +308,7 @@ impl Fanotify {
         let finish = Mask::CLOSE_WRITE | Mask::MOVED_TO | Mask::CREATE;
         let completes = asked.intersects(Mask::COMPLETE) && bit.intersects(finish);
         let complete = completes && self.completes(owner, bit);
-        let known = self.known(owner, batch.number(at), bit);
+        let known = self.known(root, owner, batch.number(at), bit);
         let old = from.filter(|_| bit == Mask::MOVED_TO);
         let news = News {
             watch: &watch,
@@ -324,7 +327,7 @@ impl Fanotify {
             out,
         );
         if bit.intersects(Mask::DELETE | Mask::MOVED_FROM) {
-            self.seen.forget(owner);
+            self.seen.forget(root, owner);
         }
     }
 }

@@ -3,15 +3,17 @@
 //! takes all below it along. Of a directory that is nothing to any line only that
 //! is kept, and only so many of them.
 
+mod foreign;
+mod prune;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
+use foreign::Foreign;
+
 use super::reach::Reach;
 use crate::watch::kernel::PlainMap;
-
-/// Foreign directories that are remembered.
-pub(super) const MOST_FOREIGN: usize = 65_536;
 
 /// A directory, by its place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,15 +43,6 @@ pub(super) struct Node {
     /// It has left all that is known, or is gone; the generation in which it did.
     away: Option<u32>,
     reach: Option<(u32, Rc<Reach>)>,
-}
-
-/// A directory that is nothing to any line.
-#[derive(Clone, Copy)]
-struct Foreign {
-    /// In which it was found to be that.
-    generation: u32,
-    /// Records of it.
-    met: u32,
 }
 
 /// All of them.
@@ -95,46 +88,6 @@ impl Tree {
         }
     }
 
-    /// The same, of a directory in which something has happened.
-    pub fn met(&mut self, key: &[u8]) -> Known {
-        if !key.is_empty() && *self.last == *key {
-            self.row = self.row.saturating_add(1);
-            return Known::Foreign;
-        }
-        let known = self.known(key);
-        if known == Known::Foreign {
-            self.count_row();
-            self.last.clear();
-            self.last.extend_from_slice(key);
-            self.row = 1;
-        }
-        known
-    }
-
-    fn count_row(&mut self) -> u32 {
-        let row = std::mem::take(&mut self.row);
-        match self.by_key.get_mut(&*self.last) {
-            Some(Err(foreign)) if foreign.generation == self.generation => {
-                foreign.met = foreign.met.saturating_add(row);
-                foreign.met
-            }
-            _ => 0,
-        }
-    }
-
-    /// The foreign directory that was met last, where so many records of it were that it
-    /// is loud; they are counted anew then. Of many, the loudest is met last most often.
-    pub fn loud(&mut self, many: u32) -> Option<Box<[u8]>> {
-        if self.count_row() < many {
-            return None;
-        }
-        let key: Box<[u8]> = (*self.last).into();
-        if let Some(Err(foreign)) = self.by_key.get_mut(&key) {
-            foreign.met = 0;
-        }
-        Some(key)
-    }
-
     pub fn get(&self, id: NodeId) -> Option<&Node> {
         self.nodes.get(id.0 as usize)?.as_ref()
     }
@@ -146,37 +99,6 @@ impl Tree {
     /// Directories kept, foreign ones included.
     pub fn len(&self) -> usize {
         self.by_key.len()
-    }
-
-    /// The directory is nothing to any line.
-    pub fn set_foreign(&mut self, key: &[u8]) {
-        if let Some(Ok(id)) = self.by_key.get(key) {
-            let id = *id;
-            self.away(id);
-            return;
-        }
-        if self.foreign >= MOST_FOREIGN {
-            self.forget_foreign();
-        }
-        let foreign = Foreign {
-            generation: self.generation,
-            met: 0,
-        };
-        if self.by_key.insert(key.into(), Err(foreign)).is_none() {
-            self.foreign += 1;
-        }
-    }
-
-    /// What was foreign may be so no longer.
-    pub fn forget_foreign(&mut self) {
-        self.generation = self.generation.wrapping_add(1);
-        self.last.clear();
-        self.row = 0;
-        self.touch();
-        if self.foreign >= MOST_FOREIGN {
-            self.by_key.retain(|_, slot| slot.is_ok());
-            self.foreign = 0;
-        }
     }
 
     /// Reaches are to be worked out anew.
@@ -342,83 +264,5 @@ impl Tree {
         if let Some(node) = self.get_mut(id) {
             node.reach = Some((epoch, reach));
         }
-    }
-
-    /// True once in a while: nodes that nobody needs should be given up.
-    pub fn wants_sweep(&self) -> bool {
-        self.nodes.len() - self.free.len() > self.swept
-    }
-
-    /// Gives up all but `keep` and what they are in.
-    pub fn sweep(&mut self, keep: impl Fn(&Self, NodeId) -> bool) {
-        let all: Vec<NodeId> = (0..self.nodes.len()).map(|i| NodeId(i as u32)).collect();
-        let mut needed = vec![false; self.nodes.len()];
-        for &id in &all {
-            if !keep(self, id) {
-                continue;
-            }
-            let mut at = id;
-            while let Some(node) = self.get(at) {
-                match needed.get_mut(at.0 as usize) {
-                    Some(mark @ false) => *mark = true,
-                    _ => break,
-                }
-                at = node.parent;
-            }
-        }
-        for &id in &all {
-            let Some(node) = self.get(id) else { continue };
-            if node.top || needed.get(id.0 as usize) == Some(&true) {
-                continue;
-            }
-            let (key, place) = (node.key.clone(), self.place(node.parent, &node.name));
-            if self.by_place.get(&place) == Some(&id) {
-                self.by_place.remove(&place);
-            }
-            self.by_key.remove(&key);
-            if let Some(slot) = self.nodes.get_mut(id.0 as usize) {
-                *slot = None;
-            }
-            self.free.push(id.0);
-        }
-        let kept: Vec<NodeId> = all
-            .into_iter()
-            .filter(|&id| self.get(id).is_some())
-            .collect();
-        let mut kids: HashMap<NodeId, u32> = HashMap::new();
-        for id in &kept {
-            if let Some(node) = self.get(*id) {
-                *kids.entry(node.parent).or_default() += 1;
-            }
-        }
-        for id in &kept {
-            if let Some(node) = self.get_mut(*id) {
-                node.kids = kids.get(id).copied().unwrap_or(0);
-            }
-        }
-        self.swept = (kept.len() * 2).max(4096);
-    }
-
-    /// Forgets everything of one file system, or of all.
-    pub fn forget(&mut self, fs: Option<&[u8]>) {
-        let of = |key: &[u8]| fs.is_none_or(|fs| key.starts_with(fs));
-        let ids: Vec<u32> = (0..self.nodes.len() as u32).collect();
-        for id in ids {
-            let Some(node) = self.get(NodeId(id)).filter(|n| of(&n.key)) else {
-                continue;
-            };
-            let (key, place) = (node.key.clone(), self.place(node.parent, &node.name));
-            if self.by_place.get(&place) == Some(&NodeId(id)) {
-                self.by_place.remove(&place);
-            }
-            self.by_key.remove(&key);
-            if let Some(slot) = self.nodes.get_mut(id as usize) {
-                *slot = None;
-            }
-            self.free.push(id);
-        }
-        self.generation = self.generation.wrapping_add(1);
-        self.last.clear();
-        self.touch();
     }
 }

@@ -21,7 +21,7 @@ use crate::watch::look::with_nul;
 use crate::watch::scan::path_flags;
 
 /// The order in which the bits of one record are told.
-const ORDER: [Mask; 9] = [
+pub(super) const ORDER: [Mask; 9] = [
     Mask::CREATE,
     Mask::OPEN,
     Mask::OPEN_EXEC,

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::os::fd::AsRawFd;
 
-use super::group::{FsId, Group};
+use super::{FsId, Group};
 
 impl Group {
     /// Gives the file systems that have ended since the last call. Their marks are no

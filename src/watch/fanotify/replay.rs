@@ -1,0 +1,168 @@
+//! What happened while the table of mounts changed, told a second time: by the new
+//! table to those who heard nothing of it by the old one. What was done in a directory
+//! just before a mount hid it, and in one just after the end of a mount uncovered it,
+//! comes from one queue, which does not say when the mount was.
+
+use super::batch::{Batch, RENAME};
+use super::job::Job;
+use super::parse::{Record, Span};
+use super::reach::{Hit, Reach};
+use super::root::RootId;
+use super::tree::{Known, NodeId};
+use super::unfold::{ORDER, kind, target};
+use super::{Fanotify, bits_of};
+use crate::table::Mask;
+use crate::watch::Report;
+use crate::watch::found::How;
+
+/// Which roots heard of which records of the batch at hand: by the place of a record,
+/// and the event that it was told as. `ISDIR`: they had the directory in their trees.
+#[derive(Default)]
+pub(super) struct Heard {
+    all: Vec<(u32, RootId, u32)>,
+    sorted: bool,
+    /// They are told again.
+    again: bool,
+}
+
+impl Heard {
+    pub fn note(&mut self, record: Record, root: RootId, bit: Mask) {
+        self.all.push((record.place(), root, bit.0));
+        self.sorted = false;
+    }
+
+    fn knows(&self, record: Record, root: RootId, bit: Mask) -> bool {
+        let word = (record.place(), root, bit.0);
+        match self.sorted {
+            true => self.all.binary_search(&word).is_ok(),
+            false => self.all.contains(&word),
+        }
+    }
+
+    fn begin(&mut self) {
+        self.all.sort_unstable();
+        (self.sorted, self.again) = (true, true);
+    }
+
+    pub fn clear(&mut self) {
+        self.all.clear();
+    }
+}
+
+impl Fanotify {
+    /// Tells the first `count` records of `batch` to those who have them in their trees
+    /// by now and heard nothing of them.
+    pub(super) fn replay(&mut self, batch: &mut Batch, count: usize, out: &mut Vec<Report>) {
+        self.heard.begin();
+        for at in 0..count {
+            let Some(mut record) = batch.get(at) else {
+                break;
+            };
+            if record.mask & libc::FAN_Q_OVERFLOW != 0 || record.from.0.is_empty() {
+                continue;
+            }
+            self.quieten(&mut record);
+            if record.mask & RENAME != 0 {
+                self.rename_again(batch, at, record, out);
+            } else {
+                self.name_again(batch, at, record, out);
+            }
+        }
+        self.heard.again = false;
+    }
+
+    fn name_again(&mut self, batch: &mut Batch, at: usize, record: Record, out: &mut Vec<Report>) {
+        let bits = bits_of(record.mask);
+        let itself = batch.text(record.from.1) == b".";
+        let Some(id) = self.place_now(batch, at, record.from.0).filter(|_| !itself) else {
+            return;
+        };
+        let reach = self.reach(id);
+        for bit in ORDER.into_iter().filter(|&bit| bits.intersects(bit)) {
+            self.half_again(batch, at, &reach, (record.from, record), bit, out);
+        }
+    }
+
+    fn half_again(
+        &mut self,
+        batch: &mut Batch,
+        at: usize,
+        reach: &Reach,
+        (place, record): ((Span, Span), Record),
+        bit: Mask,
+        out: &mut Vec<Report>,
+    ) {
+        let (dir, name): (Box<[u8]>, Box<[u8]>) =
+            (batch.text(place.0).into(), batch.text(place.1).into());
+        self.tell_name(batch, at, reach, (&dir, &name), record, bit, None, out);
+    }
+
+    fn rename_again(
+        &mut self,
+        batch: &mut Batch,
+        at: usize,
+        record: Record,
+        out: &mut Vec<Report>,
+    ) {
+        let from = self.place_now(batch, at, record.from.0);
+        let to = self.place_now(batch, at, record.to.0);
+        let mut had = Vec::new();
+        if let Some(id) = from {
+            let reach = self.reach(id);
+            let half = (record.from, record);
+            self.half_again(batch, at, &reach, half, Mask::MOVED_FROM, out);
+            let before = self.reach_at(id, batch.text(record.from.1));
+            had = before.hits;
+        }
+        let Some(id) = to else { return };
+        let reach = self.reach(id);
+        let half = (record.to, record);
+        self.half_again(batch, at, &reach, half, Mask::MOVED_TO, out);
+        if kind(record).is_empty() {
+            return;
+        }
+        let target = target(batch, record);
+        let now = self.reach_at(id, batch.text(record.to.1));
+        let known = |hit: &&Hit| {
+            let same = |h: &Hit| h.root == hit.root && h.watch == hit.watch;
+            let tree = |h: &Hit| h.root == hit.root && !self.is_pattern(h.root);
+            had.iter().any(|h| same(h) || tree(h))
+        };
+        let new: Vec<&Hit> = now.hits.iter().filter(|hit| !known(hit)).collect();
+        for hit in new {
+            if !self.heard_before(record, hit, Mask::ISDIR) {
+                self.ask(Job::dir(hit.root, &target, How::Moved).at(&hit.watch));
+            }
+        }
+    }
+
+    /// True where that is told again, and was heard before or is told as new.
+    pub(super) fn heard_before(&self, record: Record, hit: &Hit, bit: Mask) -> bool {
+        let heard = || self.heard.knows(record, hit.root, bit);
+        self.heard.again && (self.is_fresh(hit.root, hit.area) || heard())
+    }
+
+    /// A directory where it is by now, or was last.
+    fn place_now(&mut self, batch: &mut Batch, at: usize, dir: Span) -> Option<NodeId> {
+        let key: Box<[u8]> = batch.text(dir).into();
+        if key.is_empty() {
+            return None;
+        }
+        let end = batch.records.len();
+        let found = match self.find(&key, batch, end) {
+            Known::No => self.find(&key, batch, at),
+            known => known,
+        };
+        match found {
+            Known::Node(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// What is there is told as something new.
+    fn is_fresh(&self, root: RootId, area: usize) -> bool {
+        let root = self.roots.get(root);
+        root.and_then(|r| r.way.areas.get(area))
+            .is_some_and(|a| a.fresh)
+    }
+}
