@@ -166,7 +166,7 @@ impl Line {
                 Mask(0)
             };
             let bits = (NAMING | file) & self.mask;
-            if step.overflows && kind == 'd' && !self.scope.inside(&path) {
+            if (step.overflows || self.rerouted) && kind == 'd' && !self.scope.inside(&path) {
                 continue; // nothing tells a directory that is not entered from one renamed there
             }
             // What its path led to before may have been told of it already.
