@@ -263,3 +263,44 @@ impl Post {
         self.looks.lock()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::actor::listen::subscribe;
+    use crate::watch::actor::process::Reader;
+    use std::process::Command;
+
+    /// What waits in the sockets of the processors: programs, and all else.
+    fn waits(inbox: &Inbox) -> (usize, usize) {
+        let (mut programs, mut bells) = (0, 0);
+        for post in inbox.posts() {
+            let mut buffer = [0; netlink::MAX];
+            while let Ok(Some(length)) = netlink::hear_kernel(post.socket.as_fd(), &mut buffer) {
+                match message::parse(&buffer[..length]).and_then(executed) {
+                    Some(_) => programs += 1,
+                    None => bells += 1,
+                }
+            }
+        }
+        (programs, bells)
+    }
+
+    #[test]
+    fn who_forks_and_never_executes_wakes_somebody_now_and_then() {
+        let Ok(inbox) = Inbox::new(&realtime::processors(), subscribe) else {
+            eprintln!("left out: the kernel tells nothing");
+            return;
+        };
+        let script = "i=0; while [ $i -lt 3000 ]; do (:); i=$((i+1)); done";
+        let sh = Command::new("sh").args(["-c", script]).status();
+        assert!(sh.unwrap().success());
+        let mut merge = Merge::default();
+        let now = Proc::new().now();
+        inbox.collect(now, &mut merge);
+        // They began and ended: all of it is there, and some of it was told aloud.
+        let (programs, bells) = waits(&inbox);
+        assert!(merge.waits() >= 6000, "{}", merge.waits());
+        assert!(programs >= 1 && (1..1000).contains(&bells), "{bells}");
+    }
+}

@@ -278,7 +278,7 @@ impl Heard {
 
 /// Asks for the events: for all, since only then the kernel answers, then for those that
 /// we read.
-fn subscribe(socket: &OwnedFd) -> io::Result<()> {
+pub(super) fn subscribe(socket: &OwnedFd) -> io::Result<()> {
     netlink::tell_kernel(socket.as_fd(), &message::listen(false))?;
     // The kernel answers before the call returns.
     let mut buffer = [0; netlink::MAX];

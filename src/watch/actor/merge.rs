@@ -47,6 +47,12 @@ impl<F> Merge<F> {
         self.entries.insert(self.entries.len() - later, entry);
     }
 
+    /// What was not told yet.
+    #[cfg(test)]
+    pub(super) fn waits(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Tells the cache what has happened until then.
     pub fn tell<R: Reader<Found = F>>(&mut self, cache: &mut Cache<R>, until: u64) {
         if std::mem::take(&mut self.lost) {
