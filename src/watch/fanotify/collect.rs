@@ -9,7 +9,7 @@ use nix::fcntl::{open, openat};
 use nix::sys::stat::Mode;
 
 use super::Fanotify;
-use super::group::key_of;
+use super::group::{fs_of, key_of};
 use super::job::Job;
 use super::reach::{Hit, within};
 use super::resolve::dir_flags;
@@ -139,9 +139,11 @@ impl Fanotify {
             let top = open(&*path, path_flags(), Mode::empty()).ok()?;
             // Another one may be mounted over it by now.
             let is = fanotify::mount_id(top.as_fd()).ok() == Some(area.mount);
+            let key = key_of(top.as_fd()).ok()?;
+            let marked = fs_of(&key)? == fs_of(&area.dir)?;
             let route = r.route.strip_suffix(b"/").unwrap_or(&r.route);
-            is.then_some(Part {
-                key: key_of(top.as_fd()).ok()?,
+            (is && marked).then_some(Part {
+                key,
                 path: area.dir.to_vec(),
                 watch: Some([route, b"/", &*area.below].concat()),
                 mount: Some(area.mount),

@@ -119,7 +119,8 @@ impl Fanotify {
             self.told.clear();
             self.settled.clear();
         }
-        self.arrived = None;
+        self.arrived.clear();
+        self.exchanged.clear();
         self.heard.clear();
     }
 
