@@ -156,6 +156,38 @@ fn a_file_system_is_unmounted_under_its_mark_and_mounted_again() {
     told(&mut kit);
 }
 
+/// A directory's parent is looked for while something is mounted on that, and unmounted.
+#[test]
+fn nobody_is_refused_an_unmount_for_a_look() {
+    let Some(mut kit) = kit_or_skip() else { return };
+    kit.mkdir("d");
+    kit.mkdir("x/s");
+    kit.line("d", Mask::CREATE);
+    // All directories are unknown again, whenever one comes into the tree.
+    kit.mkdir("y");
+    let (one, other) = (kit.path("y"), kit.path("d/y"));
+    let (dir, base) = (kit.path("x/s"), kit.path("x/s"));
+    let maker = std::thread::spawn(move || {
+        for i in 0..4000 {
+            std::fs::create_dir(base.join(i.to_string())).unwrap();
+        }
+        for i in 0..400 {
+            let itself = Mounted::bind(dir.clone(), dir.clone());
+            for j in i * 10..i * 10 + 10 {
+                std::fs::write(base.join(format!("{j}/f")), "x").unwrap();
+            }
+            itself.end();
+        }
+    });
+    while !maker.is_finished() {
+        std::fs::rename(&one, &other).unwrap();
+        kit.events();
+        std::fs::rename(&other, &one).unwrap();
+        kit.events();
+    }
+    maker.join().unwrap();
+}
+
 /// An ext4 file system in a file. None, and a word about it, where it cannot be had.
 fn image(kit: &Kit) -> Option<PathBuf> {
     let image = kit.path("image");
