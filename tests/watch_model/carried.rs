@@ -96,6 +96,10 @@ const CASES: &[Case] = &[
         "Tree(o/b) Tree(d/.h) Switch(d/.h/a,d/a) Write(d/.h/b) Read Rename(d/.h,o/a) Probe Switch(o/a,d/a) Rename(d/a/a,o/b/b)",
     ),
     (
+        "a directory takes the place of a link to the file in it",
+        "Switch(d/b/f,d/a) Read MkdirAll(d/b) Write(d/b/f) Exchange(d/b,d/a)",
+    ),
+    (
         "the number of a file without a name is used again",
         "Tree(d/b) Probe Write(d/g) Nameless(d/g) Nameless(d/g) Write(d/b/.h)",
     ),

@@ -12,6 +12,7 @@ mod areas;
 mod batch;
 mod change;
 mod collect;
+mod exchange;
 mod figures;
 mod gate;
 mod group;

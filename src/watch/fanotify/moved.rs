@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use super::Fanotify;
 use super::areas::Gone;
-use super::batch::{Batch, ONDIR, RENAME};
+use super::batch::{Batch, ONDIR};
+use super::exchange::{Half, NEAR, partner};
 use super::job::{Job, What};
 use super::parse::{Record, Span};
 use super::reach::{Reach, within};
@@ -15,18 +16,6 @@ use super::unfold::{kind, target};
 use crate::table::Mask;
 use crate::watch::Report;
 use crate::watch::found::How;
-
-/// The two records of an exchange are not more than this apart.
-const NEAR: usize = 64;
-
-/// What a rename of a directory is of an exchange of two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Half {
-    None,
-    /// Where the second is.
-    First(usize),
-    Second,
-}
 
 impl Fanotify {
     /// The directory of one half of a rename, if it is something to a line.
@@ -335,21 +324,4 @@ impl Fanotify {
         };
         self.jobs.iter().find(covers).map(|job| job.how)
     }
-}
-
-/// The record, soon after this one, by which what this one would replace takes the place
-/// that this one left. Others may have come between the two.
-fn partner(batch: &Batch, at: usize, record: Record) -> Option<usize> {
-    let same = |one: (Span, Span), other: (Span, Span)| {
-        batch.text(one.0) == batch.text(other.0) && batch.text(one.1) == batch.text(other.1)
-    };
-    let end = batch.records.len().min(at + 1 + NEAR);
-    let leaves = |at: &usize| {
-        let next = batch.get(*at);
-        next.is_some_and(|next| next.mask & RENAME != 0 && same(next.from, record.to))
-    };
-    let second = (at + 1..end).find(leaves)?;
-    let next = batch.get(second)?;
-    let back = next.mask & ONDIR != 0 && same(next.to, record.from);
-    (back && batch.text(next.target) != batch.text(record.target)).then_some(second)
 }

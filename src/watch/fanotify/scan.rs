@@ -219,7 +219,7 @@ impl Fanotify {
             .iter()
             .map(|line| {
                 let place = found.twice.then_some(&*found.watch);
-                let told = self.told.of(owner, line.id, place);
+                let told = self.told.of(owner, line.id, (place, found.name.is_empty()));
                 let due = found::due(line.mask, thing);
                 let arrival = Mask::CREATE | Mask::MOVED_TO;
                 (
