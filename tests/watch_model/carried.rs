@@ -100,6 +100,10 @@ const CASES: &[Case] = &[
         "Switch(d/b/f,d/a) Read MkdirAll(d/b) Write(d/b/f) Exchange(d/b,d/a)",
     ),
     (
+        "a tree is renamed into what the only path that had lost it leads back to",
+        "MkdirAll(o/a) Mkdir(d/c) Switch(d/c,d/a) Read Switch(d/g/b,d/a) Rename(o/a,d/c/a) Read Switch(d/c,d/a)",
+    ),
+    (
         "the number of a file without a name is used again",
         "Tree(d/b) Probe Write(d/g) Nameless(d/g) Nameless(d/g) Write(d/b/.h)",
     ),

@@ -116,6 +116,7 @@ impl Fanotify {
             self.run_job(job, batch, at, out);
         }
         if std::mem::take(&mut self.scanning) {
+            self.forget_wandered();
             self.told.clear();
             self.settled.clear();
         }
