@@ -104,6 +104,10 @@ const CASES: &[Case] = &[
         "MkdirAll(o/a) Mkdir(d/c) Switch(d/c,d/a) Read Switch(d/g/b,d/a) Rename(o/a,d/c/a) Read Switch(d/c,d/a)",
     ),
     (
+        "what a bind mount that a pattern matches shows is renamed out of the tree",
+        "MkdirAll(d/b/.h) Tree(d/a/b/a) Bind(d/b,d/a) Write(d/a/f) Check Rename(d/b,o/f)",
+    ),
+    (
         "the number of a file without a name is used again",
         "Tree(d/b) Probe Write(d/g) Nameless(d/g) Nameless(d/g) Write(d/b/.h)",
     ),

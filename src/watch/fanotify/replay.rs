@@ -131,7 +131,15 @@ impl Fanotify {
         }
         let target = target(batch, record);
         let now = self.reach_at(id, batch.text(record.to.1));
+        let mut path = self.tree.path(id).unwrap_or_default();
+        path.push(b'/');
+        path.extend_from_slice(batch.text(record.to.1));
         let known = |hit: &&Hit| {
+            let root = self.roots.get(hit.root);
+            let area = root.and_then(|r| r.way.areas.get(hit.area));
+            if area.is_some_and(|a| !a.below.is_empty() && *a.dir == *path) {
+                return true; // a mount shows it there, whatever its name
+            }
             let same = |h: &Hit| h.root == hit.root && h.watch == hit.watch;
             let tree = |h: &Hit| h.root == hit.root && !self.is_pattern(h.root);
             had.iter().any(|h| same(h) || tree(h))
