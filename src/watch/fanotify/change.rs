@@ -3,9 +3,9 @@
 
 use super::Fanotify;
 use super::areas::Gone;
-use super::batch::Batch;
+use super::batch::{self, Batch};
 use super::job::Job;
-use super::parse::Record;
+use super::parse::{Record, Span};
 use super::reach::{Reach, within};
 use super::root::{At, Root, RootId, Step};
 use super::tree::{Known, NodeId};
@@ -198,7 +198,7 @@ impl Fanotify {
         if self.roots.get(id).is_none_or(Root::only_dir) {
             return;
         }
-        if bit == Mask::MOVED_FROM && self.exchanged(at, owner) {
+        if bit == Mask::MOVED_FROM && self.exchanged(batch, record, owner) {
             return;
         }
         self.tell_file(batch, at, id, owner, record, bit, from, out);
@@ -212,10 +212,13 @@ impl Fanotify {
 
     /// The second half of an exchange takes the old file away from a name that leads
     /// to the new one already.
-    fn exchanged(&mut self, at: usize, owner: (&[u8], &[u8])) -> bool {
-        let just = self.arrived.as_ref().is_some_and(|(before, (dir, name))| {
-            *before + 1 == at && **dir == *owner.0 && **name == *owner.1
-        });
+    fn exchanged(&mut self, batch: &Batch, record: Record, owner: (&[u8], &[u8])) -> bool {
+        let is = |place: &batch::Place, (dir, name): (Span, Span)| {
+            (&*place.0, &*place.1) == (batch.text(dir), batch.text(name))
+        };
+        let first =
+            |(from, to): &(batch::Place, batch::Place)| is(to, record.from) && is(from, record.to);
+        let just = self.arrived.iter().any(first);
         just && self.exists(owner.0, owner.1).is_some()
     }
 

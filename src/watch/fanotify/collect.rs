@@ -9,7 +9,7 @@ use nix::fcntl::{open, openat};
 use nix::sys::stat::Mode;
 
 use super::Fanotify;
-use super::group::key_of;
+use super::group::{fs_of, key_of};
 use super::job::Job;
 use super::reach::{Hit, within};
 use super::resolve::dir_flags;
@@ -51,11 +51,18 @@ impl Fanotify {
         touched: &mut HashSet<Box<[u8]>>,
         found: &mut Vec<Found>,
     ) {
-        let (root, area) = (job.root, part.watch.as_deref());
-        let mut todo = vec![(part.key.clone(), part.path.clone(), job.how)];
+        let root = job.root;
+        let mut todo = vec![(
+            part.key.clone(),
+            part.path.clone(),
+            part.watch.clone(),
+            job.how,
+        )];
         let mut buffer = vec![0; 32 * 1024];
-        while let Some((key, path, how)) = todo.pop() {
-            let Some(hit) = self.hit_in(&path, root, area) else {
+        // A mount may show, at a second place, what is looked through already.
+        let mut visited: HashSet<Box<[u8]>> = HashSet::from([part.key.clone()]);
+        while let Some((key, path, watch, how)) = todo.pop() {
+            let Some(hit) = self.hit_in(&path, root, watch.as_deref()) else {
                 continue;
             };
             let places = self.reach_of(&path);
@@ -77,18 +84,18 @@ impl Fanotify {
                     let kind = kind_of(dir.as_fd(), entry);
                     let mut how = how;
                     if kind == libc::S_IFDIR {
-                        let mut below = path.clone();
-                        below.push(b'/');
-                        below.extend_from_slice(entry.name);
+                        let below = [&*path, b"/", entry.name].concat();
+                        let watch = watch.as_ref().map(|w| [&**w, b"/", entry.name].concat());
                         // What is mounted there is another part.
                         let sub = self.group.child(dir.as_fd(), &key, entry.name);
                         if let Ok(sub) = sub {
                             how = self.how_of(job, how, &sub, (dir.as_fd(), entry.name));
-                            if self.hit_in(&below, root, area).is_some()
-                                && touched.insert(sub.clone())
+                            if self.hit_in(&below, root, watch.as_deref()).is_some()
+                                && visited.insert(sub.clone())
                                 && !self.settled.contains(&(root, sub.clone()))
                             {
-                                todo.push((sub, below, how));
+                                touched.insert(sub.clone());
+                                todo.push((sub, below, watch, how));
                             }
                         }
                     }
@@ -139,9 +146,11 @@ impl Fanotify {
             let top = open(&*path, path_flags(), Mode::empty()).ok()?;
             // Another one may be mounted over it by now.
             let is = fanotify::mount_id(top.as_fd()).ok() == Some(area.mount);
+            let key = key_of(top.as_fd()).ok()?;
+            let marked = fs_of(&key)? == fs_of(&area.dir)?;
             let route = r.route.strip_suffix(b"/").unwrap_or(&r.route);
-            is.then_some(Part {
-                key: key_of(top.as_fd()).ok()?,
+            (is && marked).then_some(Part {
+                key,
                 path: area.dir.to_vec(),
                 watch: Some([route, b"/", &*area.below].concat()),
                 mount: Some(area.mount),
@@ -160,12 +169,13 @@ impl Fanotify {
         parts
     }
 
-    /// What `root` has in a directory, by way of `area`: it may have it at two places.
-    pub(super) fn hit_in(&self, path: &[u8], root: RootId, area: Option<&[u8]>) -> Option<Hit> {
-        let of = |hit: &&Hit| {
-            let watch = hit.watch.as_bytes();
-            hit.root == root && area.is_none_or(|area| within(watch, area))
+    /// What `root` has in a directory, as `watch`: it may have it at two places.
+    pub(super) fn hit_in(&self, path: &[u8], root: RootId, watch: Option<&[u8]>) -> Option<Hit> {
+        let is = |hit: &Hit, watch: &[u8]| {
+            let place = hit.watch.as_bytes();
+            place.strip_suffix(b"/").unwrap_or(place) == watch
         };
+        let of = |hit: &&Hit| hit.root == root && watch.is_none_or(|watch| is(hit, watch));
         self.reach_of(path).hits.iter().find(of).cloned()
     }
 

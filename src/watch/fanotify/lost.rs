@@ -113,11 +113,15 @@ impl Fanotify {
         let found = root.lost.iter().position(|l| *l.identity == *identity)?;
         let back = root.lost.remove(found);
         let replaced = root.way.at == At::File && found > 0;
-        let ids = self.roots.ids();
-        let mut all = ids.iter().filter_map(|&id| self.roots.get(id));
-        if all.all(|r| r.lost.is_empty()) {
+        (!replaced).then_some(back)
+    }
+
+    /// Nothing is to be scanned any more: who was renamed is forgotten when no path has
+    /// lost anything.
+    pub(super) fn forget_wandered(&mut self) {
+        let lost = |id: RootId| self.roots.get(id).is_some_and(|r| !r.lost.is_empty());
+        if self.wandered.wanted && !self.roots.ids().into_iter().any(lost) {
             self.wandered = Wandered::default();
         }
-        (!replaced).then_some(back)
     }
 }

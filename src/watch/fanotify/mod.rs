@@ -12,6 +12,7 @@ mod areas;
 mod batch;
 mod change;
 mod collect;
+mod exchange;
 mod figures;
 mod gate;
 mod group;
@@ -104,11 +105,11 @@ pub struct Fanotify {
     number: u64,
     /// Directories in which a file got its name, by their handles, the latest first.
     created: Vec<Box<[u8]>>,
-    /// Directory and name that the last rename led to.
-    arrived: Option<(usize, batch::Place)>,
-    /// What the directory in the place of which the last rename put another is to roots,
-    /// where the next record takes it to the other's place.
-    exchanged: Option<(usize, reach::Reach)>,
+    /// The last renames, from where to where.
+    arrived: Vec<(batch::Place, batch::Place)>,
+    /// What a directory was to roots, which another has taken the place of, and the record
+    /// by which it takes the other's.
+    exchanged: Vec<(usize, reach::Reach)>,
     /// A directory was renamed in which something may be mounted: nothing else says that
     /// the table of mounts has changed by that.
     carried: bool,
@@ -160,8 +161,8 @@ impl Fanotify {
             wandered: lost::Wandered::default(),
             number: 0,
             created: Vec::new(),
-            arrived: None,
-            exchanged: None,
+            arrived: Vec::new(),
+            exchanged: Vec::new(),
             carried: false,
             heard: replay::Heard::default(),
             renamed: Vec::new(),

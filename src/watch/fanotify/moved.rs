@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use super::Fanotify;
 use super::areas::Gone;
-use super::batch::{Batch, ONDIR, RENAME};
+use super::batch::{Batch, ONDIR};
+use super::exchange::{Half, NEAR, partner};
 use super::job::{Job, What};
 use super::parse::{Record, Span};
 use super::reach::{Reach, within};
@@ -56,23 +57,34 @@ impl Fanotify {
             return;
         }
         self.renamed.push(at);
+        if at + 1 == batch.records.len() {
+            self.extend(batch); // the second half of an exchange
+        }
         let text = |span: Span| -> Box<[u8]> { batch.text(span).into() };
         let old = (text(record.from.0), text(record.from.1));
         let new = (text(record.to.0), text(record.to.1));
         let isdir = !kind(record).is_empty();
         let was = from.map(|id| self.reach(id)).unwrap_or_default();
-        let itself = match self.exchanged.take() {
-            Some((second, other)) if second == at => other,
-            _ => from
-                .filter(|_| isdir)
-                .map_or_else(Reach::default, |id| self.reach_at(id, &old.1)),
+        // As it was before the first half of an exchange, where this is the second.
+        let second = self.exchanged.iter().position(|(second, _)| *second == at);
+        let second = second.map(|i| self.exchanged.swap_remove(i).1);
+        let first = second.is_none() && isdir && from.is_some() && to.is_some();
+        let half = match first.then(|| partner(batch, at, record)).flatten() {
+            Some(other) => Half::First(other),
+            None if second.is_some() => Half::Second,
+            None => Half::None,
         };
+        let before = |this: &Self| {
+            let dir = from.filter(|_| isdir)?;
+            Some(this.reach_at(dir, &old.1))
+        };
+        let itself = second.or_else(|| before(self)).unwrap_or_default();
         let owner = (&*old.0, &*old.1);
         self.tell_name(batch, at, &was, owner, record, Mask::MOVED_FROM, None, out);
         self.steps(batch, at, &was, owner, record, Mask::MOVED_FROM, out);
         if isdir {
-            self.carry_mounts(batch, at, record, (from, to));
-            self.take_along(batch, at, record, to, &new.1, out);
+            self.carry_mounts(batch, record, half, (from, to));
+            self.take_along(batch, record, half, to, &new.1, out);
         }
         let is = to.map(|id| self.reach(id)).unwrap_or_default();
         let owner = (&*new.0, &*new.1);
@@ -100,7 +112,8 @@ impl Fanotify {
             Mask::MOVED_TO,
             out,
         );
-        self.arrived = Some((at, new));
+        self.arrived.truncate(NEAR - 1);
+        self.arrived.insert(0, (old, new));
     }
 
     /// The kernel makes one record of equal renames that nobody has read: there, back
@@ -148,8 +161,8 @@ impl Fanotify {
     fn carry_mounts(
         &mut self,
         batch: &Batch,
-        at: usize,
         record: Record,
+        half: Half,
         (from, to): (Option<NodeId>, Option<NodeId>),
     ) {
         let path = |dir: NodeId, name: Span| {
@@ -167,16 +180,18 @@ impl Fanotify {
         let (Some(to), Some(new)) = (to, new) else {
             return self.carry(&old, &Gone::Away, &users);
         };
-        let dirs = |at: usize| batch.get(at).is_some_and(|r| r.mask & ONDIR != 0);
-        let before = at.checked_sub(1).filter(|&at| dirs(at));
-        if before.is_some_and(|at| batch.get(at).is_some_and(|r| exchanges(batch, at, r))) {
-            return; // its first half has done it
-        }
-        if dirs(at + 1) && exchanges(batch, at, record) {
-            let name = batch.text(record.to.1);
-            users.extend(self.users(to, name));
-            self.exchanged = Some((at + 1, self.reach_at(to, name)));
-            return self.carry(&old, &Gone::Exchanged(&new), &users);
+        match half {
+            Half::First(second) => {
+                let name = batch.text(record.to.1);
+                users.extend(self.users(to, name));
+                users.sort_unstable();
+                users.dedup();
+                let other = self.reach_at(to, name);
+                self.exchanged.push((second, other));
+                return self.carry(&old, &Gone::Exchanged(&new), &users);
+            }
+            Half::Second => return, // the first has done it
+            Half::None => {}
         }
         let replaced = self.users(to, batch.text(record.to.1));
         self.carry(&new, &Gone::Removed, &replaced);
@@ -187,8 +202,8 @@ impl Fanotify {
     fn take_along(
         &mut self,
         batch: &mut Batch,
-        at: usize,
         record: Record,
+        half: Half,
         to: Option<NodeId>,
         name: &[u8],
         out: &mut Vec<Report>,
@@ -200,7 +215,7 @@ impl Fanotify {
         let there = self.tree.child(parent, name);
         let other = there.filter(|&id| self.tree.get(id).is_some_and(|n| n.key != target));
         if let Some(other) = other
-            && !exchanges(batch, at, record)
+            && half == Half::None
         {
             let gone = self.reach(other);
             for hit in gone.hits.iter().filter(|h| h.served) {
@@ -309,17 +324,4 @@ impl Fanotify {
         };
         self.jobs.iter().find(covers).map(|job| job.how)
     }
-}
-
-/// True where the next record takes what this one would replace to where this one was.
-fn exchanges(batch: &Batch, at: usize, record: Record) -> bool {
-    let same = |one: (Span, Span), other: (Span, Span)| {
-        batch.text(one.0) == batch.text(other.0) && batch.text(one.1) == batch.text(other.1)
-    };
-    batch.get(at + 1).is_some_and(|next| {
-        next.mask & record.mask & RENAME != 0
-            && same(next.from, record.to)
-            && same(next.to, record.from)
-            && batch.text(next.target) != batch.text(record.target)
-    })
 }

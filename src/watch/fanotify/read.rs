@@ -116,10 +116,12 @@ impl Fanotify {
             self.run_job(job, batch, at, out);
         }
         if std::mem::take(&mut self.scanning) {
+            self.forget_wandered();
             self.told.clear();
             self.settled.clear();
         }
-        self.arrived = None;
+        self.arrived.clear();
+        self.exchanged.clear();
         self.heard.clear();
     }
 

@@ -77,9 +77,17 @@ impl Fanotify {
         let Some(id) = self.place_now(batch, at, record.from.0).filter(|_| !itself) else {
             return;
         };
-        let reach = self.reach(id);
+        let key: Box<[u8]> = batch.text(record.from.0).into();
+        let name: Box<[u8]> = batch.text(record.from.1).into();
+        if kind(record).is_empty() && bits.intersects(Mask::CREATE) {
+            self.note_created(&key);
+        }
         for bit in ORDER.into_iter().filter(|&bit| bits.intersects(bit)) {
-            self.half_again(batch, at, &reach, (record.from, record), bit, out);
+            let file = batch.text(record.target);
+            let late = self.late_place(id, (&key, &name), file, bit);
+            let (id, key, name) = late.unwrap_or_else(|| (id, key.clone(), name.clone()));
+            let reach = self.reach(id);
+            self.tell_name(batch, at, &reach, (&key, &name), record, bit, None, out);
         }
     }
 
@@ -123,7 +131,15 @@ impl Fanotify {
         }
         let target = target(batch, record);
         let now = self.reach_at(id, batch.text(record.to.1));
+        let mut path = self.tree.path(id).unwrap_or_default();
+        path.push(b'/');
+        path.extend_from_slice(batch.text(record.to.1));
         let known = |hit: &&Hit| {
+            let root = self.roots.get(hit.root);
+            let area = root.and_then(|r| r.way.areas.get(hit.area));
+            if area.is_some_and(|a| !a.below.is_empty() && *a.dir == *path) {
+                return true; // a mount shows it there, whatever its name
+            }
             let same = |h: &Hit| h.root == hit.root && h.watch == hit.watch;
             let tree = |h: &Hit| h.root == hit.root && !self.is_pattern(h.root);
             had.iter().any(|h| same(h) || tree(h))

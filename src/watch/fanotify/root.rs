@@ -3,6 +3,7 @@
 //! found whatever mount a change came through.
 
 use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::group::FsId;
@@ -144,6 +145,11 @@ impl Root {
     pub fn sum(&mut self) {
         let served = self.lines.iter().filter(|l| !l.spent);
         self.asked = served.fold(Mask(0), |m, l| m | l.mask);
+    }
+
+    /// `$@` of what happens at the path itself.
+    pub fn watch(&self) -> OsString {
+        OsStr::from_bytes(&self.route).to_owned()
     }
 
     /// The path as written, for messages.

@@ -20,24 +20,46 @@ struct Word {
     line: LineId,
     mask: Mask,
     watch: OsString,
+    /// As the thing that its path leads to, without a name.
+    own: bool,
 }
 
 impl Told {
-    pub fn say(&mut self, owner: (&[u8], &[u8]), line: LineId, mask: Mask, watch: &OsStr) {
+    pub fn say(
+        &mut self,
+        owner: (&[u8], &[u8]),
+        line: LineId,
+        mask: Mask,
+        (watch, own): (&OsStr, bool),
+    ) {
         let names = self.0.entry(owner.0.into()).or_default();
         let words = names.entry(owner.1.into()).or_default();
         if mask.intersects(Mask::DELETE | Mask::MOVED_FROM) {
             words.retain(|word| word.line != line);
         } else {
             let watch = watch.to_owned();
-            words.push(Word { line, mask, watch });
+            words.push(Word {
+                line,
+                mask,
+                watch,
+                own,
+            });
         }
     }
 
-    /// What `line` was told of it, by this `$@` or, without one, by any.
-    pub fn of(&self, owner: (&[u8], &[u8]), line: LineId, watch: Option<&OsStr>) -> Mask {
+    /// What `line` was told of it, by this `$@` or, without one, by any; what it was told of
+    /// the file that its path was says nothing of what is in the directory that it is.
+    pub fn of(
+        &self,
+        owner: (&[u8], &[u8]),
+        line: LineId,
+        (watch, own): (Option<&OsStr>, bool),
+    ) -> Mask {
         let words = self.0.get(owner.0).and_then(|n| n.get(owner.1));
-        let of = |word: &&Word| word.line == line && watch.is_none_or(|w| word.watch == w);
+        let of = |word: &&Word| {
+            let here = watch.is_none_or(|w| word.watch == w);
+            word.line == line && word.own == own && here
+        };
         let words = words.into_iter().flatten().filter(of);
         words.fold(Mask(0), |all, word| all | word.mask)
     }

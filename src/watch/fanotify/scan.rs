@@ -18,7 +18,7 @@ use super::batch::{Batch, ONDIR, RENAME};
 use super::collect::{Found, Part};
 use super::group::key_of;
 use super::job::{Job, What};
-use super::root::{At, Line, RootId};
+use super::root::{At, Line, Root, RootId};
 use super::tell::News;
 use super::tree::Known;
 use crate::event::{Actor, Origin};
@@ -81,6 +81,7 @@ impl Fanotify {
                 }
                 match there {
                     At::Dir => {
+                        job.watch = self.roots.get(job.root).map(Root::watch);
                         job.what = What::Dir(identity.clone());
                         self.scan(job, &identity, None, batch, at, out);
                     }
@@ -127,8 +128,9 @@ impl Fanotify {
         let watch = job.watch.as_ref()?;
         let hits = self.reach_of(path).hits;
         let mut hits = hits.iter().filter(|h| h.root == job.root);
-        hits.any(|h| h.watch == *watch)
-            .then(|| watch.as_bytes().to_vec())
+        let is = hits.any(|h| h.watch == *watch);
+        let watch = watch.as_bytes();
+        is.then(|| watch.strip_suffix(b"/").unwrap_or(watch).to_vec())
     }
 
     /// Scans a tree for a root, with all that is mounted in it.
@@ -235,7 +237,7 @@ impl Fanotify {
             .iter()
             .map(|line| {
                 let place = found.twice.then_some(&*found.watch);
-                let told = self.told.of(owner, line.id, place);
+                let told = self.told.of(owner, line.id, (place, found.name.is_empty()));
                 let due = found::due(line.mask, thing);
                 let arrival = Mask::CREATE | Mask::MOVED_TO;
                 (

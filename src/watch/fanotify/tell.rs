@@ -64,7 +64,8 @@ impl Fanotify {
             });
             if self.scanning {
                 for &line in &together {
-                    self.told.say(news.owner, line, mask, news.watch);
+                    let place = (news.watch, news.name.is_empty());
+                    self.told.say(news.owner, line, mask, place);
                 }
             }
             let event = Event {
