@@ -113,7 +113,8 @@ impl Fanotify {
         }
         self.back_again(&ended, last);
         self.give_up();
-        self.replay(batch, told, out);
+        let points = changed.into_iter().map(|mount| mount.point);
+        self.replay(batch, told, points.collect(), out);
     }
 
     /// Roots of which a part was unmounted and mounted again: nobody heard of it since the

@@ -3,10 +3,12 @@
 //! just before a mount hid it, and in one just after the end of a mount uncovered it,
 //! comes from one queue, which does not say when the mount was.
 
+use std::os::unix::ffi::OsStrExt;
+
 use super::batch::{Batch, RENAME};
 use super::job::Job;
 use super::parse::{Record, Span};
-use super::reach::{Hit, Reach};
+use super::reach::{Hit, Reach, within};
 use super::root::RootId;
 use super::tree::{Known, NodeId};
 use super::unfold::{ORDER, kind, target};
@@ -23,6 +25,8 @@ pub(super) struct Heard {
     sorted: bool,
     /// They are told again.
     again: bool,
+    /// Where something was mounted or unmounted.
+    changed: Vec<Box<[u8]>>,
 }
 
 impl Heard {
@@ -39,9 +43,9 @@ impl Heard {
         }
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, changed: Vec<Box<[u8]>>) {
         self.all.sort_unstable();
-        (self.sorted, self.again) = (true, true);
+        (self.sorted, self.again, self.changed) = (true, true, changed);
     }
 
     pub fn clear(&mut self) {
@@ -51,9 +55,15 @@ impl Heard {
 
 impl Fanotify {
     /// Tells the first `count` records of `batch` to those who have them in their trees
-    /// by now and heard nothing of them.
-    pub(super) fn replay(&mut self, batch: &mut Batch, count: usize, out: &mut Vec<Report>) {
-        self.heard.begin();
+    /// by now, below places where the mounts have `changed`, and heard nothing of them.
+    pub(super) fn replay(
+        &mut self,
+        batch: &mut Batch,
+        count: usize,
+        changed: Vec<Box<[u8]>>,
+        out: &mut Vec<Report>,
+    ) {
+        self.heard.begin(changed);
         for at in 0..count {
             let Some(mut record) = batch.get(at) else {
                 break;
@@ -152,10 +162,24 @@ impl Fanotify {
         }
     }
 
-    /// True where that is told again, and was heard before or is told as new.
+    /// True where that is told again, and was heard before, or is told as new, or was
+    /// not to be heard: no mount has hidden it.
     pub(super) fn heard_before(&self, record: Record, hit: &Hit, bit: Mask) -> bool {
         let heard = || self.heard.knows(record, hit.root, bit);
-        self.heard.again && (self.is_fresh(hit.root, hit.area) || heard())
+        let known = || self.is_fresh(hit.root, hit.area) || heard();
+        self.heard.again && (!self.is_changed(hit) || known())
+    }
+
+    /// It is below a place where something was mounted or unmounted.
+    fn is_changed(&self, hit: &Hit) -> bool {
+        let Some(root) = self.roots.get(hit.root) else {
+            return false;
+        };
+        let route = root.route.strip_suffix(b"/").unwrap_or(&root.route);
+        let below = hit.watch.as_bytes().strip_prefix(route);
+        let real = [&*root.way.real, below.unwrap_or_default()].concat();
+        let real = real.strip_suffix(b"/").unwrap_or(&real);
+        self.heard.changed.iter().any(|point| within(real, point))
     }
 
     /// A directory where it is by now, or was last.

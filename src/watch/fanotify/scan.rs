@@ -163,13 +163,12 @@ impl Fanotify {
         parts.push(top);
         let mut touched: HashSet<Box<[u8]>> = self.tree.chain(id).map(|n| n.key.clone()).collect();
         touched.extend(parts.iter().map(|p| p.key.clone()));
-        let from = batch.records.len();
         let mut found = Vec::new();
         for part in &parts {
             self.collect(&job, part, &mut touched, &mut found);
         }
         self.extend(batch);
-        let new = batch.records.get(from..).unwrap_or_default();
+        let new = batch.records.get(at..).unwrap_or_default();
         let renames = |mask: u64| mask & RENAME != 0 && mask & ONDIR != 0;
         let moved = new
             .iter()
