@@ -13,7 +13,7 @@ use incron::table::Mask;
 use incron::watch::{Report, Source as _};
 use nix::fcntl::AT_FDCWD;
 use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
-use watch_kit::Kit;
+use watch_kit::{Kit, kit_or_skip};
 
 /// Writes a file of `dir`; it stays open until what is returned is dropped.
 fn written_and_held(kit: &Kit, dir: &str, name: &str) -> Option<OwnedFd> {
@@ -50,7 +50,17 @@ fn tick(kit: &mut Kit) -> Vec<String> {
 
 #[test]
 fn a_file_that_is_closed_a_little_later_is_complete_then() {
-    let mut kit = Kit::new();
+    complete_a_little_later(Kit::new());
+}
+
+#[test]
+fn a_file_that_is_closed_a_little_later_is_complete_then_by_fanotify() {
+    if let Some(kit) = kit_or_skip() {
+        complete_a_little_later(kit);
+    }
+}
+
+fn complete_a_little_later(mut kit: Kit) {
     kit.mkdir("d");
     kit.line("d", Mask::CLOSE_WRITE | Mask::COMPLETE);
     kit.line("d/f", Mask::COMPLETE);
@@ -74,7 +84,17 @@ fn a_file_that_is_closed_a_little_later_is_complete_then() {
 
 #[test]
 fn a_file_that_is_written_by_another_for_long_is_left_to_his_close() {
-    let mut kit = Kit::new();
+    left_to_his_close(Kit::new());
+}
+
+#[test]
+fn a_file_that_is_written_by_another_for_long_is_left_to_his_close_by_fanotify() {
+    if let Some(kit) = kit_or_skip() {
+        left_to_his_close(kit);
+    }
+}
+
+fn left_to_his_close(mut kit: Kit) {
     kit.mkdir("d");
     kit.line("d", Mask::COMPLETE);
     let mut long = fs::File::create(kit.path("d/f")).unwrap();
@@ -105,6 +125,34 @@ fn a_file_that_a_scan_finds_open_for_the_last_time_is_closed() {
     assert_eq!(kit.source.deadline(), None);
     kit.write("d/new/f");
     assert_eq!(kit.told(), ["CLOSE_WRITE d/new|f"]);
+}
+
+/// It was closed just before its directory was renamed into the tree.
+#[test]
+fn a_file_that_a_scan_finds_open_for_the_last_time_is_closed_by_fanotify() {
+    let Some(mut kit) = kit_or_skip() else { return };
+    kit.mkdir("d");
+    kit.mkdir("new");
+    kit.line("d", Mask::CLOSE_WRITE);
+    let Some(held) = written_and_held(&kit, "new", "f") else {
+        return;
+    };
+    kit.told();
+    kit.mv("new", "d/new");
+    assert_eq!(kit.told(), [""; 0]);
+    assert_eq!(tick(&mut kit), [""; 0], "it is open");
+    drop(held);
+    assert_eq!(tick(&mut kit), ["CLOSE_WRITE d/new|f (scan)"]);
+    assert_eq!(kit.source.deadline(), None);
+    let open = fs::File::create(kit.path("d/new/g")).unwrap();
+    kit.mv("d/new", "new");
+    kit.told();
+    kit.mv("new", "d/new");
+    kit.told();
+    drop(open);
+    let told = tick(&mut kit);
+    let of_g = |all: &[String]| all.iter().filter(|t| t.ends_with("|g")).count();
+    assert_eq!(of_g(&told) + of_g(&kit.told()), 1, "once, by its close");
 }
 
 /// And one whose close is heard before it is looked at again is told once.

@@ -6,7 +6,9 @@
 //! at again, a few times within some seconds. If it is open then, somebody else writes
 //! it, and his close is told.
 
+use std::borrow::Borrow;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use super::Report;
@@ -17,7 +19,7 @@ use super::memory::Owner;
 use super::root::{RootId, State};
 use super::tell::{News, Place};
 use super::tree::SERVED;
-use crate::event::Origin;
+use crate::event::{Actor, Origin};
 use crate::sys::inotify as sys;
 use crate::table::Mask;
 use crate::time::Moment;
@@ -28,39 +30,66 @@ const MOST_LOOKS: u32 = 12;
 /// Files at once; of more, the oldest are left to their next close.
 const MOST: usize = 1024;
 
-/// A file that was closed, as far as is known.
-pub(super) struct Closed {
-    dir: Wd,
-    name: Box<[u8]>,
+/// A file that was closed, as far as is known. `D` names its directory.
+pub(super) struct Closed<D> {
+    pub dir: D,
+    pub name: Box<[u8]>,
     /// Its close, or that it came, was told: all but that it is complete.
-    told: bool,
+    pub told: bool,
+    /// Who closed it.
+    pub actor: Option<Rc<Actor>>,
     looks: u32,
-    at: Moment,
+    pub at: Moment,
     /// It was found closed when this much of the kernel's stream was there: if that has a
     /// later close, that is told.
     closed: Option<u64>,
 }
 
 /// All of them.
-#[derive(Default)]
-pub(super) struct Closing(Vec<Closed>);
+pub(super) struct Closing<D>(Vec<Closed<D>>);
 
-impl Closing {
+impl<D> Default for Closing<D> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<D: PartialEq> Closing<D> {
     /// When to look again, if ever.
     pub fn at(&self) -> Option<Moment> {
         self.0.iter().map(|closed| closed.at).min()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn has<Q: ?Sized + PartialEq>(&self, dir: &Q, name: &[u8]) -> bool
+    where
+        D: Borrow<Q>,
+    {
+        let is = |closed: &Closed<D>| closed.dir.borrow() == dir && *closed.name == *name;
+        self.0.iter().any(is)
+    }
+
     /// `name` is open.
-    pub fn insert(&mut self, dir: Wd, name: &[u8], told: bool, now: Moment) {
-        let known = self.take(dir, name);
+    pub fn insert(
+        &mut self,
+        dir: D,
+        name: &[u8],
+        (told, actor): (bool, Option<Rc<Actor>>),
+        now: Moment,
+    ) {
+        let known = self.take(&dir, name);
+        let before = known.as_ref().is_some_and(|known| known.told);
         if self.0.len() >= MOST {
             self.0.remove(0);
         }
         self.0.push(Closed {
             dir,
             name: name.into(),
-            told: told || known.is_some_and(|known| known.told),
+            told: told || before,
+            actor: actor.or_else(|| known?.actor),
             looks: 0,
             at: now + FIRST_PAUSE,
             closed: None,
@@ -68,17 +97,20 @@ impl Closing {
     }
 
     /// Nothing is left to be told of `name`.
-    pub fn take(&mut self, dir: Wd, name: &[u8]) -> Option<Closed> {
-        let is = |closed: &Closed| closed.dir == dir && *closed.name == *name;
+    pub fn take<Q: ?Sized + PartialEq>(&mut self, dir: &Q, name: &[u8]) -> Option<Closed<D>>
+    where
+        D: Borrow<Q>,
+    {
+        let is = |closed: &Closed<D>| closed.dir.borrow() == dir && *closed.name == *name;
         let at = self.0.iter().position(is)?;
         Some(self.0.remove(at))
     }
 
-    fn due(&mut self, now: Moment) -> Vec<Closed> {
+    pub fn due(&mut self, now: Moment) -> Vec<Closed<D>> {
         self.0.extract_if(.., |closed| closed.at <= now).collect()
     }
 
-    fn again(&mut self, closed: Closed, now: Moment) {
+    pub fn again(&mut self, closed: Closed<D>, now: Moment) {
         let looks = closed.looks + 1;
         if looks < MOST_LOOKS {
             let at = now + FIRST_PAUSE * (1 << looks);
@@ -88,6 +120,11 @@ impl Closing {
                 ..closed
             });
         }
+    }
+
+    /// It waits for what the kernel has queued.
+    pub fn put(&mut self, closed: Closed<D>) {
+        self.0.push(closed);
     }
 }
 
@@ -126,7 +163,7 @@ impl Inotify {
             }
             if closed.closed > Some(self.total) {
                 closed.at = now + FIRST_PAUSE;
-                self.closing.0.push(closed);
+                self.closing.put(closed);
             } else if self.unclosed.take(closed.dir, &closed.name) {
                 let bits = Mask::CLOSE_WRITE | Mask::COMPLETE;
                 self.tell_closed(&closed, (bits, Origin::Scan), out);
@@ -137,7 +174,7 @@ impl Inotify {
     }
 
     /// Tells whoever knows the file by its name in its directory.
-    fn tell_closed(&mut self, closed: &Closed, end: (Mask, Origin), out: &mut Vec<Report>) {
+    fn tell_closed(&mut self, closed: &Closed<Wd>, end: (Mask, Origin), out: &mut Vec<Report>) {
         let Some(watch) = self.kernel.get(closed.dir) else {
             return;
         };

@@ -53,7 +53,7 @@ pub struct Inotify {
     pub(super) lines: HashMap<LineId, RootId>,
     pub(super) keys: HashMap<Key, RootId>,
     pub(super) unclosed: Unclosed,
-    pub(super) closing: Closing,
+    pub(super) closing: Closing<Wd>,
     /// Directories that are watched and may no longer be looked into, and since when.
     pub(super) shut: HashMap<NodeId, Stamp>,
     /// Directories in which a file got its name, the latest first.

@@ -97,9 +97,10 @@ impl Inotify {
         }
         let open = self.is_open(raw.wd, dir, raw.name);
         if open {
-            self.closing.insert(raw.wd, raw.name, true, self.retry.now);
+            self.closing
+                .insert(raw.wd, raw.name, (true, None), self.retry.now);
         } else {
-            self.closing.take(raw.wd, raw.name);
+            self.closing.take(&raw.wd, raw.name);
         }
         !open
     }

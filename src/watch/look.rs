@@ -107,7 +107,7 @@ impl Inotify {
         }
         if thing.open {
             self.unclosed.insert(wd, name);
-            self.closing.insert(wd, name, false, self.retry.now);
+            self.closing.insert(wd, name, (false, None), self.retry.now);
         }
         Some(thing)
     }

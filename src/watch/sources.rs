@@ -116,7 +116,7 @@ impl Sources {
 
     /// True while reading fanotify is put off, for the noise of others.
     pub fn fanotify_waits(&self) -> bool {
-        matches!(&self.fanotify, Some(Ok(group)) if group.deadline().is_some())
+        matches!(&self.fanotify, Some(Ok(group)) if group.waits())
     }
 
     /// Reads once of what fanotify has heard by now, whatever it waits for. True: more

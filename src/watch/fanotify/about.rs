@@ -93,8 +93,17 @@ impl Fanotify {
     }
 
     /// True where an event means that a file is all there.
-    pub(super) fn completes(&mut self, (dir, name): (&[u8], &[u8]), bit: Mask) -> bool {
-        let Ok(dir) = self.group.open(&self.mounts, dir) else {
+    pub(super) fn completes(
+        &mut self,
+        (root, owner): (RootId, (&[u8], &[u8])),
+        record: Record,
+        bit: Mask,
+    ) -> bool {
+        let (key, name) = owner;
+        if self.closing.has(key, name) {
+            return false; // to all it is told at once
+        }
+        let Ok(dir) = self.group.open(&self.mounts, key) else {
             return false;
         };
         let Ok(stat) = with_nul(name, |n| inotify::stat(dir.as_fd(), n)) else {
@@ -102,6 +111,14 @@ impl Fanotify {
         };
         let linked = stat.links > 1 && stat.size > 0;
         let wrong = stat.kind() != libc::S_IFREG || bit == Mask::CREATE && !linked;
-        !wrong && !is_open_for_writing(dir.as_fd(), name)
+        if wrong {
+            return false;
+        }
+        let open = is_open_for_writing(dir.as_fd(), name);
+        if open {
+            let told = (true, self.actor(root, record));
+            self.closing.insert(key.into(), name, told, self.now);
+        }
+        !open
     }
 }

@@ -11,6 +11,7 @@ mod about;
 mod areas;
 mod batch;
 mod change;
+mod closing;
 mod collect;
 mod exchange;
 mod figures;
@@ -55,6 +56,7 @@ use said::{Seen, Told};
 use tree::Tree;
 
 use super::actor;
+use super::closing::Closing;
 use super::coverage::Coverage;
 use super::root::Key;
 use super::{Problem, Report, Request};
@@ -101,6 +103,11 @@ pub struct Fanotify {
     told: Told,
     seen: Seen,
     wandered: lost::Wandered,
+    /// Files that were open for writing when their close was told, by their directories'
+    /// handles.
+    closing: Closing<Box<[u8]>>,
+    /// When the last read began.
+    now: Moment,
     /// The number of the record that is told.
     number: u64,
     /// Directories in which a file got its name, by their handles, the latest first.
@@ -159,6 +166,8 @@ impl Fanotify {
             told: Told::default(),
             seen: Seen::default(),
             wandered: lost::Wandered::default(),
+            closing: Closing::default(),
+            now: Moment(0),
             number: 0,
             created: Vec::new(),
             arrived: Vec::new(),
@@ -288,9 +297,15 @@ impl Fanotify {
         })
     }
 
+    /// True while reading is put off, for the noise of others.
+    pub fn waits(&self) -> bool {
+        self.gate.deadline().is_some()
+    }
+
     /// When `tick` wants to be called.
     pub fn deadline(&self) -> Option<Moment> {
-        self.gate.deadline()
+        let closing = self.closing.at();
+        self.gate.deadline().into_iter().chain(closing).min()
     }
 
     /// Does what was waiting for `deadline`.
@@ -299,6 +314,7 @@ impl Fanotify {
             // An error comes again with the next read.
             let _ = self.read(now, out);
         }
+        self.look_at_closing(now, out);
     }
 
     /// Reads once, whatever noise there is. True: the queue is not empty.

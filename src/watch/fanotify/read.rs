@@ -27,6 +27,7 @@ impl Fanotify {
     /// As read(2) of a fanotify descriptor.
     pub fn read(&mut self, now: Moment, out: &mut Vec<Report>) -> io::Result<bool> {
         let started = file_clock();
+        self.now = now;
         let mut batch = std::mem::take(&mut self.batch);
         let (records, foreign) = (self.figures.records, self.figures.foreign);
         let result = self.fill(&mut batch);

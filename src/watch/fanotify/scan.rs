@@ -212,6 +212,10 @@ impl Fanotify {
         }
         for found in told {
             let owner = (&*found.owner.0, &*found.owner.1);
+            if found.thing.open {
+                let (dir, name) = (owner.0.into(), owner.1);
+                self.closing.insert(dir, name, (false, None), self.now);
+            }
             self.seen.insert(root, owner, found.thing, batch.total);
         }
     }

@@ -129,6 +129,9 @@ impl Fanotify {
         out: &mut Vec<Report>,
     ) {
         let isdir = !kind(record).is_empty();
+        if bit == Mask::CLOSE_WRITE && !self.closing.is_empty() {
+            self.closing.take(owner.0, owner.1);
+        }
         let parts = bit.intersects(Mask::DELETE | Mask::MOVED_FROM);
         for hit in &reach.hits {
             if parts {
@@ -155,7 +158,7 @@ impl Fanotify {
             if excl && bit.intersects(content) && self.exists(owner.0, owner.1).is_none() {
                 continue;
             }
-            let complete = completes && self.completes(owner, bit);
+            let complete = completes && self.completes((hit.root, owner), record, bit);
             let bits = if complete { bit | Mask::COMPLETE } else { bit };
             let number = batch.number(at);
             let known = self.known(hit.root, owner, number, bit);
@@ -308,7 +311,7 @@ impl Fanotify {
         let linked = filled.is_some_and(|s| s.kind() == libc::S_IFREG && s.links > 1 && s.size > 0);
         let finish = Mask::CLOSE_WRITE | Mask::MOVED_TO | Mask::CREATE;
         let completes = asked.intersects(Mask::COMPLETE) && bit.intersects(finish);
-        let complete = completes && self.completes(owner, bit);
+        let complete = completes && self.completes((root, owner), record, bit);
         let known = self.known(root, owner, batch.number(at), bit);
         let old = from.filter(|_| bit == Mask::MOVED_TO);
         let news = News {
