@@ -111,6 +111,10 @@ const CASES: &[Case] = &[
         "the number of a file without a name is used again",
         "Tree(d/b) Probe Write(d/g) Nameless(d/g) Nameless(d/g) Write(d/b/.h)",
     ),
+    (
+        "a file takes the place of a directory in an exchange, at a path through a link",
+        "MkdirAll(d/b/c) Nameless(d/b/f) MkdirAll(d/g) MkdirAll(o/a/f/a) Link(d/b/f,d/g/g) Switch(o/a,d/a) Read Exchange(d/g/g,o/a/f) Check Write(d/b/f)",
+    ),
 ];
 
 /// All of them, as operations.
@@ -137,6 +141,7 @@ fn parse(text: &str) -> Op {
         "Rename" => Op::Rename(p, q),
         "Exchange" => Op::Exchange(p, q),
         "Symlink" => Op::Symlink(p, q),
+        "Link" => Op::Link(p, q),
         "Switch" => Op::Switch(p, q),
         "Nameless" => Op::Nameless(p),
         "Mount" => Op::Mount(p),

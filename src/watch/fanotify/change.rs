@@ -137,6 +137,10 @@ impl Fanotify {
                     self.file_event(batch, at, (id, from), owner, record, bit, out);
                 }
             } else if bit.intersects(Mask::DELETE | Mask::MOVED_FROM) {
+                let file = self.roots.get(id).is_some_and(|r| r.way.at == At::File);
+                if file && bit == Mask::MOVED_FROM && self.exchanged(batch, record, owner) {
+                    continue; // a file has taken its place
+                }
                 self.lose_way(id);
                 self.lose_links(id, &below);
             } else if bit == Mask::MOVED_TO {
