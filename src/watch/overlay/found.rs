@@ -2,9 +2,10 @@
 //! compared with what the image has; the kernel's events of it may have come before
 //! the directory was watched.
 
+use super::Layer;
 use super::known::Became;
+use super::said::{is_dir, with};
 use super::stack::Found;
-use super::{Layer, is_dir, with};
 use crate::event::Event;
 use crate::sys::inotify::Stat;
 use crate::table::Mask;

@@ -30,16 +30,17 @@ mod artefacts;
 mod found;
 mod gone;
 mod known;
+mod said;
 mod stack;
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use self::artefacts::Artefacts;
 use self::known::{Became, Known};
+use self::said::{is_dir, rest, with};
 use self::stack::Stack;
-use crate::event::{Event, Origin, next_seq};
+use crate::event::{Event, Origin};
 use crate::table::Mask;
 
 /// Names that come and go.
@@ -313,44 +314,5 @@ impl Layer {
             self.fresh.remove(0);
         }
         self.fresh.push(path.to_vec());
-    }
-
-    /// An event of `path` that the kernel told in other words.
-    fn synthetic(&self, event: &Event, path: &[u8], mask: Mask) -> Event {
-        let (dir, name) = stack::split(path);
-        let mut watch = self.stack.upper().as_os_str().as_bytes().to_vec();
-        if !dir.is_empty() {
-            watch.push(b'/');
-            watch.extend_from_slice(dir);
-        }
-        Event {
-            mask,
-            watch: OsString::from_vec(watch),
-            name: OsStr::from_bytes(name).to_owned(),
-            old_path: None,
-            seq: next_seq(),
-            ..event.clone()
-        }
-    }
-}
-
-fn is_dir(event: &Event) -> bool {
-    event.mask.intersects(Mask::ISDIR)
-}
-
-fn with(event: &Event, mask: Mask) -> Event {
-    Event {
-        mask,
-        old_path: None,
-        ..event.clone()
-    }
-}
-
-/// What is left of merged events without one of them.
-fn rest(event: &Event, without: Mask) -> Vec<Event> {
-    let mask = event.mask & !without;
-    match (mask & !Mask::ISDIR).is_empty() {
-        true => Vec::new(),
-        false => vec![with(event, mask)],
     }
 }
