@@ -96,11 +96,12 @@ pub fn describe(found: &Found<'_>, layers: bool) -> Result<Container, Unclear> {
         let claimed = found.owner;
         return Err(Unclear::Foreign { pid, real, claimed });
     }
-    let mounts = process::mounts(pid).map_err(|_| Unclear::Gone(pid))?;
-    let root = mountinfo::root(&mounts).ok_or(Unclear::Gone(pid))?;
+    // First of all: mounts read before the root changes are the host's.
     if is_outside(pid) {
         return Err(Unclear::NotYet(pid));
     }
+    let mounts = process::mounts(pid).map_err(|_| Unclear::Gone(pid))?;
+    let root = mountinfo::root(&mounts).ok_or(Unclear::Gone(pid))?;
     let owner = owner(real);
     match found.kind {
         Kind::Conmon => of_conmon(found, owner, root, layers),

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 
-use super::{Keeper, Running, TRIES};
+use super::{Keeper, LONGEST, LOOKS, Running, TRIES, pause};
 use crate::containers::container::Container;
 use crate::containers::describe::{Found, Unclear, asleep, describe, owner};
 use crate::containers::files;
@@ -55,7 +55,9 @@ impl Keeper {
             // The number may have become another's while we read.
             _ if has_ended(&pidfd) => {}
             Ok(container) => self.add(file, pidfd, container, tries),
-            Err(Unclear::NotYet(_) | Unclear::Stray(_)) if tries < TRIES => self.later(file, tries),
+            Err(Unclear::NotYet(_) | Unclear::Stray(_)) if known.is_none() && tries < LOOKS => {
+                self.later(file, tries, pause(tries).min(LONGEST));
+            }
             Err(Unclear::Gone(_) | Unclear::Stray(_)) => {}
             Err(error) => {
                 let file = Escaped(file.as_os_str().as_encoded_bytes()).to_string();
@@ -76,8 +78,14 @@ impl Keeper {
         if !engines.is_empty() && !engines.contains(&container.engine) {
             return;
         }
-        if !container.complete {
-            self.later(file, tries);
+        // The looks that it took to be clear do not count.
+        let tries = if self.running.contains_key(file) {
+            tries
+        } else {
+            0
+        };
+        if !container.complete && tries < TRIES {
+            self.later(file, tries, pause(tries));
         }
         if let Some(known) = self.running.get_mut(file) {
             if known.container != container {

@@ -29,10 +29,14 @@ use super::teller::Teller;
 const USER_WATCHES: usize = 8192;
 /// Stores of one user.
 const USER_STORES: usize = 64;
-/// A container that is not yet clear is looked at again after 5 ms, and then after
-/// twice as long each time; in all for five seconds.
+/// A container whose labels are not all there is looked at again after 5 ms, and then
+/// after twice as long each time; in all for five seconds.
 const FIRST: Duration = Duration::from_millis(5);
 const TRIES: u32 = 10;
+/// What is not yet clear to be one is not watched meanwhile: no pause is longer than
+/// this, and the five seconds are so many looks.
+const LONGEST: Duration = Duration::from_millis(40);
+const LOOKS: u32 = 130;
 
 const FINDER: u64 = 0;
 const ORDERS: u64 = 1;
@@ -254,13 +258,37 @@ impl Keeper {
             .for_each(|again| self.check(&again.file, again.tries));
     }
 
-    fn later(&mut self, file: &Path, tries: u32) {
-        if tries < TRIES {
-            self.again.push(Again {
-                file: file.to_owned(),
-                at: Instant::now() + FIRST * 2u32.pow(tries),
-                tries: tries + 1,
-            });
-        }
+    fn later(&mut self, file: &Path, tries: u32, pause: Duration) {
+        self.again.retain(|again| again.file != file); // a file written again and again
+        self.again.push(Again {
+            file: file.to_owned(),
+            at: Instant::now() + pause,
+            tries: tries + 1,
+        });
+    }
+}
+
+/// Before the look after so many.
+fn pause(tries: u32) -> Duration {
+    FIRST * 2u32.pow(tries.min(TRIES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unclear_is_looked_at_for_five_seconds_and_often() {
+        let pauses = (0..LOOKS).map(|tries| pause(tries).min(LONGEST));
+        let all: Duration = pauses.sum();
+        assert!(
+            all.abs_diff(Duration::from_secs(5)) < Duration::from_millis(200),
+            "{all:?}"
+        );
+        let slow: Duration = (0..TRIES).map(pause).sum();
+        assert!(
+            slow.abs_diff(Duration::from_secs(5)) < Duration::from_millis(200),
+            "{slow:?}"
+        );
     }
 }
