@@ -96,10 +96,10 @@ as() { inside setpriv --reuid="$1" --regid="$1" --init-groups \
 # await SECONDS COMMAND...: until it succeeds. Files in the machine change
 # behind two mount namespaces, so there is nothing to wait on but the condition.
 await() {
-	local end=$((SECONDS + $1))
+	local end=$((${EPOCHREALTIME/./} + $1 * 1000000))
 	shift
 	until "$@"; do
-		[ $SECONDS -lt $end ] || return 1
+		[ "${EPOCHREALTIME/./}" -lt $end ] || return 1
 		sleep 0.05
 	done
 }
@@ -268,8 +268,8 @@ another_main() { inside systemctl is-active -q incron && workers alice >/dev/nul
 # --- the container monitor ---------------------------------------------------
 
 # No engine runs in this machine: its control groups are not its own. So a process as
-# engines start one, on a real overlay, with its number in the file that they leave, is
-# the container; real engines are tests/containers_*.rs.
+# engines start one, on a real overlay, with its number in the file that they leave when
+# its root is changed, is the container; real engines are tests/containers_*.rs.
 engine() {
 	cat <<-'ENGINE'
 	set -eu
@@ -281,9 +281,10 @@ engine() {
 	mount -t overlay overlay -o lowerdir=/c/lower,upperdir=$layer/diff,workdir=$layer/work merged
 	cat > /c/script <<'SCRIPT'
 	unshare -m sh -c 'mount --make-rprivate / && cd /c/overlay/layer/merged && pivot_root . old &&
-		exec /bin/busybox sh -c "busybox umount -l /old; exec busybox sleep 1000"' &
-	echo $! > "$8.new"
-	mv "$8.new" "$8"
+		exec /bin/busybox sh -c "busybox echo \$\$ > /old$1.new
+			busybox mv /old$1.new /old$1
+			busybox umount -l /old
+			exec busybox sleep 1000"' sh "$8" &
 	wait
 	SCRIPT
 	cp /bin/sh /c/conmon
@@ -294,6 +295,7 @@ engine() {
 
 logged() { inside journalctl -b -t podsec-inotify-check-containers | grep -F "$1"; }
 listed() { inside /usr/libexec/incron/incron-containers list | grep -w web; }
+served() { inside incronctl status | grep -F "provider containers: pid" | grep -F ", 1 path,"; }
 # The file's name is what its root holds.
 in_container() {
 	inside sh -c 'cd /proc/$(cat /run/containers/storage/overlay-containers/*/userdata/pidfile)/root/ &&
@@ -310,11 +312,12 @@ containers() {
 	promise "systemctl start incron" inside systemctl start incron
 	promise "a container starts" inside sh /root/engine
 	promise "and is listed" await 10 listed
+	promise "and served" await 10 served
 	in_container 'echo > etc/probe'
-	promise "a change in it is in the journal within a second, in podsec's words" await 1 logged \
+	promise "a change in it is in the journal, in podsec's words" await 10 logged \
 		"Warning: An event CREATE occurred in the container layer in configuration directory on the file /etc/probe"
 	in_container 'rm bin/busybox'
-	promise "an image file that is deleted, too" await 1 logged \
+	promise "an image file that is deleted, too" await 10 logged \
 		"Critical: An event DELETE occurred in the container layer  on the file /bin/busybox"
 	promise "none of it is taken for an error" not sh -c "$(declare -f inside); leader=$leader
 		inside journalctl -b -u incron -p warning | grep @containers"
