@@ -2,8 +2,10 @@
  * cost. A real-time thread on each processor takes the messages of what is executed there;
  * all others are taken 32 at a time, after each.
  *
- * usage: proc_floor messages|program: until SIGTERM; prints nanoseconds of CPU and how many
- * were executed. `program` reads exe and cmdline of each, too. */
+ * usage: proc_floor messages|program|events [DIR COMMAND]: until SIGTERM; prints nanoseconds
+ * of CPU and how many were executed. `program` reads exe and cmdline of each, too. `events`
+ * also reads, at once, what is made and removed on the file system of DIR, and writes a line
+ * about each removal, with the program that its number had, to COMMAND, whose CPU counts. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -11,6 +13,7 @@
 #include <linux/connector.h>
 #include <linux/filter.h>
 #include <linux/netlink.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -18,6 +21,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fanotify.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,8 +31,13 @@
 #define HEAD (sizeof(struct nlmsghdr) + sizeof(struct cn_msg))
 #define MANY 32
 
+#define KNOWN 65536 /* numbers that are told apart; more than the kernel gives in one run */
+
 static int others, reads;
 static atomic_long executed;
+/* exe, a zero byte, and the words of the command line, each with one. */
+static struct { int pid, length; char text[512]; } known[KNOWN];
+static pthread_mutex_t of_known = PTHREAD_MUTEX_INITIALIZER;
 
 static int must(int result, const char *what)
 {
@@ -73,15 +84,31 @@ static int listen_to(int cpu)
 	return fd;
 }
 
+static void keep(int pid, const char *text, size_t length)
+{
+	if (length > sizeof known->text)
+		length = sizeof known->text;
+	pthread_mutex_lock(&of_known);
+	known[pid % KNOWN].pid = pid;
+	known[pid % KNOWN].length = length;
+	memcpy(known[pid % KNOWN].text, text, length);
+	pthread_mutex_unlock(&of_known);
+}
+
 static void look(int pid)
 {
 	char text[4096];
 	snprintf(text, sizeof text, "/proc/%d", pid);
 	int dir = open(text, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (readlinkat(dir, "exe", text, sizeof text) > 0) {
+	ssize_t exe = readlinkat(dir, "exe", text, 255);
+	if (exe > 0) {
+		text[exe++] = 0;
 		int fd = openat(dir, "cmdline", O_RDONLY | O_CLOEXEC);
-		if (read(fd, text, sizeof text) > 0)
+		ssize_t words = read(fd, text + exe, sizeof text - exe);
+		if (words > 0) {
 			atomic_fetch_add(&executed, 1);
+			keep(pid, text, exe + words);
+		}
 		close(fd);
 	}
 	close(dir);
@@ -125,9 +152,66 @@ static void *run(void *which)
 	return 0;
 }
 
+/* A line of JSON, as far as it can be had for nothing. */
+static void tell(FILE *command, const char *dir, const char *name, int pid)
+{
+	char line[2048];
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	int at = snprintf(line, sizeof line, "{\"time\":%lld.%09ld,\"event\":\"IN_DELETE\",\"path\":\"%s/%s\",\"pid\":%d,\"exe\":\"",
+			  (long long)now.tv_sec, now.tv_nsec, dir, name, pid);
+	pthread_mutex_lock(&of_known);
+	if (known[pid % KNOWN].pid == pid)
+		for (int i = 0; i < known[pid % KNOWN].length && at < (int)sizeof line - 8; i++)
+			line[at++] = known[pid % KNOWN].text[i] ? known[pid % KNOWN].text[i] : ' ';
+	pthread_mutex_unlock(&of_known);
+	memcpy(line + at, "\"}\n", 4);
+	write(fileno(command), line, at + 3);
+}
+
+static void read_events(int group, FILE *command, const char *dir)
+{
+	static char buffer[256 << 10];
+	ssize_t length = read(group, buffer, sizeof buffer);
+	struct fanotify_event_metadata *event = (void *)buffer;
+	for (; FAN_EVENT_OK(event, length); event = FAN_EVENT_NEXT(event, length)) {
+		const char *name = "", *at = (char *)(event + 1), *end = (char *)event + event->event_len;
+		while (at < end) {
+			const struct fanotify_event_info_fid *info = (void *)at;
+			const struct file_handle *handle = (void *)info->handle;
+			const struct fanotify_event_info_pidfd *process = (void *)at;
+			if (info->hdr.info_type == FAN_EVENT_INFO_TYPE_DFID_NAME)
+				name = (char *)handle->f_handle + handle->handle_bytes;
+			else if (info->hdr.info_type == FAN_EVENT_INFO_TYPE_PIDFD && process->pidfd >= 0)
+				close(process->pidfd);
+			at += info->hdr.len;
+		}
+		if (event->mask & FAN_DELETE)
+			tell(command, dir, name, event->pid);
+	}
+}
+
+/* Until SIGTERM. */
+static void listen_for_events(int term, const char *dir, FILE *command)
+{
+	int group = must(fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_QUEUE |
+				       FAN_REPORT_DFID_NAME_TARGET | FAN_REPORT_PIDFD, O_RDONLY), "fanotify_init");
+	must(fanotify_mark(group, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, FAN_CREATE | FAN_DELETE | FAN_RENAME | FAN_ONDIR,
+			   AT_FDCWD, dir), "fanotify_mark");
+	puts("ready");
+	fflush(stdout);
+	struct pollfd waits[] = {{group, POLLIN, 0}, {term, POLLIN, 0}};
+	while (poll(waits, 2, -1) < 0 || !waits[1].revents)
+		if (waits[0].revents)
+			read_events(group, command, dir);
+	pclose(command);
+}
+
 int main(int argc, char **argv)
 {
-	reads = argc > 1 && strcmp(argv[1], "program") == 0;
+	int events = argc > 3 && strcmp(argv[1], "events") == 0;
+	reads = events || (argc > 1 && strcmp(argv[1], "program") == 0);
+	FILE *command = events ? popen(argv[3], "w") : 0;
 	sigset_t term;
 	sigemptyset(&term);
 	sigaddset(&term, SIGTERM);
@@ -137,12 +221,20 @@ int main(int argc, char **argv)
 		pthread_t thread;
 		must(-pthread_create(&thread, 0, run, (void *)cpu), "thread");
 	}
-	puts("ready");
-	fflush(stdout);
-	int signal;
-	sigwait(&term, &signal);
+	if (events) {
+		listen_for_events(must(signalfd(-1, &term, SFD_CLOEXEC), "signalfd"), argv[2], command);
+	} else {
+		puts("ready");
+		fflush(stdout);
+		int signal;
+		sigwait(&term, &signal);
+	}
 	struct timespec used;
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+	struct rusage commands;
+	getrusage(RUSAGE_CHILDREN, &commands);
+	used.tv_sec += commands.ru_utime.tv_sec + commands.ru_stime.tv_sec;
+	used.tv_nsec += (commands.ru_utime.tv_usec + commands.ru_stime.tv_usec) * 1000L;
 	printf("%lld %ld\n", used.tv_sec * 1000000000LL + used.tv_nsec, executed);
 	fflush(stdout);
 	_exit(0);

@@ -2,8 +2,9 @@
 """Who did it: what a line with who=true costs, beside auditd on the same work.
 
 The work is tests/actor_kit/storm.c: processes of another user that each remove a
-file, reaped at once. auditd runs with a configuration of its own and one rule, for
-unlink and unlinkat in that directory; the rule and the kernel's audit are taken back.
+file, reaped at once. auditd runs with a configuration of its own and one rule: unlink and
+unlinkat in that directory, which is no more than we are asked for, or a watch of what is
+written there (-w DIR -p wa), as people have it. Rule and audit are taken back.
 """
 import json, os, resource, signal, subprocess, tempfile
 from kit import Daemon, HERE, children, compile, cpu, main, row, settled, until
@@ -30,11 +31,15 @@ def storm(programs, program, directory, at_once):
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-class Audit:
-    """auditd by hand; the kernel's audit is off again after it."""
+REMOVALS = ("-a", "always,exit", "-F", "arch=b64", "-S", "unlink,unlinkat", "-F", "dir={}")
+WATCH = ("-w", "{}", "-p", "wa")
 
-    def __init__(self, work, directory):
-        self.directory, self.conf = directory, os.path.join(work, "audit")
+
+class Audit:
+    """auditd by hand, with one rule; the kernel's audit is off again after it."""
+
+    def __init__(self, work, directory, rule):
+        self.rule, self.conf = [word.format(directory) for word in rule], os.path.join(work, "audit")
         os.makedirs(os.path.join(self.conf, "plugins.d"), exist_ok=True)
         self.log = os.path.join(self.conf, "audit.log")
         if os.path.exists(self.log):
@@ -50,8 +55,7 @@ class Audit:
         until("auditd", lambda: f"pid {self.proc.pid}" in self.ctl("-s"))
         self.ctl("-b", "65536")
         self.ctl("-e", "1")
-        self.ctl("-a", "always,exit", "-F", "arch=b64", "-S", "unlink,unlinkat", "-F", f"dir={self.directory}",
-                 "-k", "incron-bench")
+        self.ctl(*self.rule, "-k", "incron-bench")
         return self
 
     def __exit__(self, *_):
@@ -80,8 +84,8 @@ class Audit:
 class Floor:
     """proc_floor.c, which listens and does nothing else."""
 
-    def __init__(self, work, what):
-        self.words = [compile(work, "proc_floor")[0], what]
+    def __init__(self, work, *words):
+        self.words = [compile(work, "proc_floor")[0], *words]
 
     def __enter__(self):
         self.proc = subprocess.Popen(self.words, stdout=subprocess.PIPE, text=True)
@@ -90,60 +94,79 @@ class Floor:
 
     def __exit__(self, *_):
         self.proc.terminate()
-        spent, executed = map(int, self.proc.stdout.read().split())
+        self.spent, executed = map(int, self.proc.stdout.read().split())
         self.proc.wait()
-        self.each = spent / 1000 / max(executed, 1)
+        self.each = self.spent / 1000 / max(executed, 1)
 
 
 def beside_auditd(work, rounds):
     """The same removals under a line with who=true, and under auditd. Audit works in
     the system calls of those it watches, and the kernel's messages of processes are made
     in theirs: what the removals cost more than without anybody is counted with each, and
-    so is the command that writes our events down, as auditd writes its records."""
+    so is the command that writes our events down, as auditd writes its records. Beside
+    both: the least that fanotify and the messages can be had for (proc_floor.c events)."""
     tools = programs(work)
+    bare = os.path.join(work, "bare")
+    os.makedirs(bare)
+    os.chown(bare, UID, -1)
     for name, program in (("rm", RM), ("unlink", tools["unlink"])):
         for at_once in (1, 4):
-            ours, theirs, named, audited = [], [], [], []
-            whole_ours, whole_theirs, least = [], [], []
-            bare = os.path.join(work, "bare")
-            os.makedirs(bare, exist_ok=True)
-            os.chown(bare, UID, -1)
+            play = lambda directory: storm(tools, program, directory, at_once)
+            ours, audited, least, whole = [], [], [], []
             for _ in range(rounds):
-                alone = storm(tools, program, bare, at_once)
-                with Daemon(work) as d:
-                    d.table("@W IN_DELETE,who=true,run=stream cat >> @O/events\n")
-                    d.start()
-                    os.chown(d.path("watched"), UID, -1)
-                    worker, events = d.worker(), d.path("out", "events")
-                    before = settled(worker)
-                    work_ours = storm(tools, program, d.path("watched"), at_once)
-                    until("the events", lambda: lines(events) >= COUNT)
-                    ours.append((settled(worker) - before) * 1e6 / COUNT)
-                    # It was started by the first event.
-                    writes = cpu(*children(worker)) * 1e6 / COUNT
-                    named.append(sum(is_named(line, program) for line in open(events)))
-                with Audit(work, bare) as audit:
-                    pids = [audit.proc.pid, audit.kernel_thread()]
-                    before = cpu(*pids)
-                    work_theirs = storm(tools, program, bare, at_once)
-                    until("the log", lambda: audit.named(program) >= COUNT, 20, 0.1)
-                    theirs.append((cpu(*pids) - before) * 1e6 / COUNT)
-                    audited.append(audit.named(program))
-                with Floor(work, "program") as floor:
-                    work_least = storm(tools, program, bare, at_once)
-                alone = (alone + storm(tools, program, bare, at_once)) / 2
-                least.append(floor.each + (work_least - alone) * 1e6 / COUNT)
-                whole_ours.append(ours[-1] + writes + (work_ours - alone) * 1e6 / COUNT)
-                whole_theirs.append(theirs[-1] + (work_theirs - alone) * 1e6 / COUNT)
+                alone = play(bare)
+                ours.append([recorded(work, program, play, *what) for what in
+                             (("IN_DELETE", 1), ("IN_CREATE,IN_DELETE", 2))])
+                audited.append([audit(work, program, play, bare, rule) for rule in (REMOVALS, WATCH)])
+                least.append(floor(work, play, bare))
+                alone = (alone + play(bare)) / 2
+                each = lambda one: (one[0] + one[1] - alone) * 1e6 / COUNT
+                whole.append([each(one) for one in (*ours[-1], *audited[-1], least[-1])])
             what = f"{name}, {at_once} at a time"
-            row(6, f"who: {what}: of 2,000 named", named, COUNT, "", most=False)
-            row(6, f"auditd: {what}: of 2,000 named", audited, 0, "", most=False)
-            row(6, f"who: {what}: CPU a removal", ours, 1000, "us")
-            row(6, f"auditd: {what}: CPU a removal", theirs, 1000, "us")
-            row(6, f"who: {what}: the same, with what the removals cost more", whole_ours, 1000, "us")
-            row(6, f"auditd: {what}: the same, with what the removals cost more", whole_theirs, 1000, "us")
-            row(6, f"who: {what}: that, to auditd's", [a / b for a, b in zip(whole_ours, whole_theirs)], 0.5, "x")
-            row(6, f"exe and cmdline alone: {what}: the same", least, 1000, "us")
+            row(6, f"who: {what}: of 2,000 named", [one[0][2] for one in ours], COUNT, "", most=False)
+            row(6, f"auditd: {what}: of 2,000 named", [one[0][2] for one in audited], 0, "", most=False)
+            row(6, f"who: {what}: CPU of the worker, a removal", [one[0][0] * 1e6 / COUNT for one in ours], 1000, "us")
+            names = ("who", "who, makings, too", "auditd", "auditd -w DIR -p wa", "the least of our way")
+            for nth, who in enumerate(names):
+                row(6, f"{who}: {what}: CPU of all, a removal", [one[nth] for one in whole], 1000, "us")
+            row(6, f"who: {what}: that, to auditd's", [one[0] / one[2] for one in whole], 0.5, "x")
+            row(6, f"makings, too: {what}: to auditd -w DIR -p wa", [one[1] / one[3] for one in whole], 0.5, "x")
+            row(6, f"the least of our way: {what}: to auditd's", [one[4] / one[2] for one in whole], 1000, "x")
+
+
+def recorded(work, program, play, events, each):
+    """Seconds of the worker and its command, of the removals, and how many are named."""
+    with Daemon(work) as d:
+        d.table(f"@W {events},who=true,run=stream exec cat >> @O/events\n")
+        d.start()
+        os.chown(d.path("watched"), UID, -1)
+        worker, out = d.worker(), d.path("out", "events")
+        before = settled(worker)
+        removals = play(d.path("watched"))
+        until("the events", lambda: lines(out) >= COUNT * each)
+        # The command was started by the first event.
+        spent = settled(worker) - before + cpu(*children(worker))
+        return spent, removals, sum(is_named(line, program) for line in open(out))
+
+
+def audit(work, program, play, directory, rule):
+    """The same of auditd and the kernel's thread."""
+    with Audit(work, directory, rule) as one:
+        pids = [one.proc.pid, one.kernel_thread()]
+        before = cpu(*pids)
+        removals = play(directory)
+        until("the log", lambda: one.named(program) >= COUNT, 20, 0.1)
+        return cpu(*pids) - before, removals, one.named(program)
+
+
+def floor(work, play, directory):
+    """The same of proc_floor.c, which names what it can."""
+    out = os.path.join(work, "least")
+    with Floor(work, "events", directory, f"exec cat >> {out}") as one:
+        removals = play(directory)
+        until("the lines", lambda: lines(out) >= COUNT)
+    os.unlink(out)
+    return one.spent / 1e9, removals
 
 
 def lines(path):
@@ -155,6 +178,8 @@ def lines(path):
 
 def is_named(line, program):
     event = json.loads(line)
+    if "IN_DELETE" not in event["events"]:
+        return False
     actor = event["actor"]
     return (actor["confidence"], actor["exe"], actor["uid"], actor["cmdline"]) == \
         ("exact", program, UID, [program, event["path"]])
