@@ -115,6 +115,10 @@ const CASES: &[Case] = &[
         "a file takes the place of a directory in an exchange, at a path through a link",
         "MkdirAll(d/b/c) Nameless(d/b/f) MkdirAll(d/g) MkdirAll(o/a/f/a) Link(d/b/f,d/g/g) Switch(o/a,d/a) Read Exchange(d/g/g,o/a/f) Check Write(d/b/f)",
     ),
+    (
+        "a file is written where the end of a bind mount shows it by its own path",
+        "MkdirAll(d/a/b) Bind(d/a/b,d/a) Check Unmount(d/a) Write(d/a/b/f)",
+    ),
 ];
 
 /// All of them, as operations.

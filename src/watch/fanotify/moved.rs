@@ -9,7 +9,7 @@ use super::batch::{Batch, ONDIR};
 use super::exchange::{Half, NEAR, partner};
 use super::job::{Job, What};
 use super::parse::{Record, Span};
-use super::reach::{Reach, within};
+use super::reach::{Hit, Reach, within};
 use super::root::RootId;
 use super::tree::{Known, NodeId};
 use super::unfold::{kind, target};
@@ -256,9 +256,9 @@ impl Fanotify {
         (was, itself, now): (&Reach, &Reach, &Reach),
     ) {
         let trees = itself.hits.iter().filter(|h| !self.is_pattern(h.root));
-        let had: Vec<RootId> = trees.chain(&now.hits).map(|h| h.root).collect();
-        for root in had {
-            self.heard.note(record, root, Mask::ISDIR);
+        let had: Vec<&Hit> = trees.chain(&now.hits).collect();
+        for hit in had {
+            self.heard.note(record, hit, Mask::ISDIR);
         }
         let target = target(batch, record);
         let mut open = now.here.is_some() && itself.here.is_none();
