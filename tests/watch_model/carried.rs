@@ -119,6 +119,10 @@ const CASES: &[Case] = &[
         "a file is written where the end of a bind mount shows it by its own path",
         "MkdirAll(d/a/b) Bind(d/a/b,d/a) Check Unmount(d/a) Write(d/a/b/f)",
     ),
+    (
+        "a directory takes the place of a link that leads to itself",
+        "MkdirAll(d/a/g) Symlink(d/b,d/a/a) Write(d/a/a) Exchange(d/a/a,d/b) Read Write(d/a/f) Exchange(d/a,d/b)",
+    ),
 ];
 
 /// All of them, as operations.
