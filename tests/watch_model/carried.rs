@@ -123,6 +123,14 @@ const CASES: &[Case] = &[
         "a directory takes the place of a link that leads to itself",
         "MkdirAll(d/a/g) Symlink(d/b,d/a/a) Write(d/a/a) Exchange(d/a/a,d/b) Read Write(d/a/f) Exchange(d/a,d/b)",
     ),
+    (
+        "one name of a file goes there and back and is removed, while another was renamed",
+        "Mkdir(d/a) Mkdir(d/b) Mkdir(d/c) Write(d/a/f) Link(d/a/f,d/b/g) Check Rename(d/b/g,d/c/g) Rename(d/a/f,d/c/f) Rename(d/c/f,d/a/f) Remove(d/a/f)",
+    ),
+    (
+        "a file goes there and back, and then by a link",
+        "Mkdir(d/a) Mkdir(d/c) Write(d/a/f) Check Rename(d/a/f,d/c/f) Rename(d/c/f,d/a/f) Link(d/a/f,d/c/f) Remove(d/a/f)",
+    ),
 ];
 
 /// All of them, as operations.
@@ -145,6 +153,7 @@ fn parse(text: &str) -> Op {
         "Mkdir" => Op::Mkdir(p),
         "MkdirAll" => Op::MkdirAll(p),
         "Tree" => Op::Tree(p),
+        "Remove" => Op::Remove(p),
         "RemoveAll" => Op::RemoveAll(p),
         "Rename" => Op::Rename(p, q),
         "Exchange" => Op::Exchange(p, q),
