@@ -131,6 +131,10 @@ const CASES: &[Case] = &[
         "a file goes there and back, and then by a link",
         "Mkdir(d/a) Mkdir(d/c) Write(d/a/f) Check Rename(d/a/f,d/c/f) Rename(d/c/f,d/a/f) Link(d/a/f,d/c/f) Remove(d/a/f)",
     ),
+    (
+        "a link is switched to where a tree has just been renamed from",
+        "MkdirAll(d/g/b/b) Switch(o/g/.h,d/a) Write(d/g/b/b/f) Rename(d/g,d/b) Switch(d/g,d/a)",
+    ),
 ];
 
 /// All of them, as operations.
