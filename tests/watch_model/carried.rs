@@ -135,6 +135,10 @@ const CASES: &[Case] = &[
         "a link is switched to where a tree has just been renamed from",
         "MkdirAll(d/g/b/b) Switch(o/g/.h,d/a) Write(d/g/b/b/f) Rename(d/g,d/b) Switch(d/g,d/a)",
     ),
+    (
+        "a file is uncovered after the one that was shown in its place was removed",
+        "Mkdir(d/a) Write(d/a/f) Mkdir(d/c) Write(d/c/f) Bind(d/c,d/a) Read RemoveAll(d/c) Unmount(d/a)",
+    ),
 ];
 
 /// All of them, as operations.
