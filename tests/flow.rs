@@ -7,6 +7,7 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
@@ -48,11 +49,13 @@ fn a_command_has_the_old_path_of_a_rename_of_which_both_halves_are_seen() {
 fn settle_merges_the_events_of_a_path() {
     let (prefix, w) =
         serve("@W IN_CREATE,IN_MODIFY,IN_CLOSE_WRITE,settle=300ms echo $# $% >> @O/seen");
-    let _daemon = prefix.start();
-    for i in 0..50 {
-        fs::write(w.join("a"), format!("{i}")).unwrap();
-    }
-    touch(w.join("b"));
+    let daemon = prefix.start();
+    daemon.at_once(|| {
+        for i in 0..50 {
+            fs::write(w.join("a"), format!("{i}")).unwrap();
+        }
+        touch(w.join("b"));
+    });
     let got = sorted(prefix.lines("seen", 2));
     assert_eq!(
         got,
@@ -78,10 +81,12 @@ fn max_wait_bounds_settle() {
 fn batch_by_time_runs_once_with_all_paths_on_standard_input() {
     let (prefix, w) =
         serve("@W IN_CREATE,batch=300ms,stdin=paths cat >> @O/seen; echo end >> @O/seen");
-    let _daemon = prefix.start();
-    for name in ["a", "b", "c d"] {
-        touch(w.join(name));
-    }
+    let daemon = prefix.start();
+    daemon.at_once(|| {
+        ["a", "b", "c d"]
+            .iter()
+            .for_each(|name| touch(w.join(name)))
+    });
     let got = prefix.lines("seen", 4);
     let want: Vec<String> = ["@W/a", "@W/b", "@W/c d", "end"]
         .iter()
@@ -209,10 +214,11 @@ fn no_loop_ignores_what_the_command_itself_does() {
     assert_eq!(prefix.lines("seen", 2), ["a", "b"]);
 }
 
+/// The time is more than a shell needs to begin: before that, SIGTERM ends it.
 #[test]
 fn timeout_ends_a_command_and_its_children() {
     let (prefix, w) = serve(
-        "@W IN_CREATE,timeout=200ms,kill-after=200ms trap '' TERM; echo $$$$ >> @O/seen; sleep 1000 & sleep 1000; sleep 1000",
+        "@W IN_CREATE,timeout=5s,kill-after=200ms trap '' TERM; echo $$$$ >> @O/seen; sleep 1000 & sleep 1000; sleep 1000",
     );
     let daemon = prefix.start();
     touch(w.join("a"));
@@ -225,14 +231,20 @@ fn timeout_ends_a_command_and_its_children() {
 
 #[test]
 fn retry_runs_again_after_a_failure() {
-    let (prefix, w) =
-        serve("@W IN_CREATE,recursive=false,retry=2 echo $# >> @O/seen; test -e @O/ok");
+    let (prefix, w) = serve(
+        "@W IN_CREATE,recursive=false,retry=2 echo $# >> @O/seen; read x < @O/gate; test $$x = good",
+    );
+    let mut gate = gate(&prefix);
     let daemon = prefix.start();
     touch(w.join("a"));
     prefix.lines("seen", 1);
-    touch(prefix.path("out/ok"));
-    assert_eq!(prefix.lines("seen", 2), ["a", "a"]);
+    gate.write_all(b"bad\n").unwrap();
     daemon.wait_log("exited with 1");
+    prefix.lines("seen", 2);
+    gate.write_all(b"good\n").unwrap();
+    let worker = daemon.workers()[0];
+    prefix.wait("the run's end", || common::children(worker).is_empty());
+    assert_eq!(prefix.lines("seen", 2), ["a", "a"]);
 }
 
 #[test]
