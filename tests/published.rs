@@ -36,11 +36,7 @@ fn shape(on: On, table: &str, before: impl Fn(&Story), act: impl Fn(&Story, &Dae
         before(&story);
         story.prefix.table("t", &story.fill(table));
         let daemon = story.spawn(program);
-        if program == INCROND {
-            daemon.wait_log("ready to process filesystem events");
-        } else {
-            daemon.wait_watching(&story.prefix.watched());
-        }
+        daemon.wait_serving(program, &story.prefix.watched());
         act(&story, &daemon);
     }
 }
@@ -125,7 +121,6 @@ fn nginx_is_reloaded_when_its_test_passes() {
 fn a_service_is_restarted_when_one_file_changes() {
     shape(
         On::Both,
-        // Debian's watches lines in their order: once the directory is watched, the file is.
         "@W/app.conf IN_CLOSE_WRITE /usr/bin/env service app restart\n@W IN_DELETE,recursive=false true",
         |s| {
             s.stand_in("service", "");
