@@ -58,8 +58,14 @@ fn twenty_thousand_new_files_while_the_queue_overflows_again_and_again() {
     let dirs: Vec<_> = (0..20).map(|d| kit.path(&format!("d/{d}"))).collect();
     let written = std::sync::Arc::new(AtomicUsize::new(0));
     let count = std::sync::Arc::clone(&written);
+    let reads = std::sync::Arc::new(AtomicUsize::new(0));
+    let done = std::sync::Arc::clone(&reads);
     let writer = std::thread::spawn(move || {
         for f in 0..1000 {
+            // It is not through before there were some reads, however slow they are.
+            while f >= (done.load(Ordering::Relaxed) + 1) * 50 {
+                std::thread::yield_now();
+            }
             for dir in &dirs {
                 fs::write(dir.join(f.to_string()), b"x").unwrap();
                 count.fetch_add(1, Ordering::Relaxed);
@@ -79,6 +85,7 @@ fn twenty_thousand_new_files_while_the_queue_overflows_again_and_again() {
             let path = kit.relative(e.target().as_ref());
             told.entry(path).or_default().push(kit.text(&e));
         }
+        reads.fetch_add(1, Ordering::Relaxed);
         if last {
             break;
         }

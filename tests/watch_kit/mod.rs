@@ -317,6 +317,19 @@ pub fn names(mask: Mask) -> String {
     set.map(|(_, name)| *name).collect::<Vec<_>>().join(",")
 }
 
+/// The lock of the limits of queues, which are the machine's.
+fn queue_limits() -> Option<fs::File> {
+    fs::File::create(std::env::temp_dir().join("incron-test-queue.lock")).ok()
+}
+
+/// What `make` makes, where nobody changes the lengths of queues meanwhile: for a test that
+/// counts, beside others that have tiny ones.
+pub fn with_usual_queue<T>(make: impl FnOnce() -> T) -> T {
+    let limits = queue_limits();
+    let _shared = limits.as_ref().map(fs::File::lock_shared);
+    make()
+}
+
 /// What `make` makes, where the kernel's queues hold `length` events. The limits are
 /// read when an instance is made and are the machine's: they are changed for that
 /// moment only. None without the right to change them.
@@ -325,7 +338,7 @@ pub fn with_queue<T>(length: u32, make: impl FnOnce() -> T) -> Option<T> {
         "/proc/sys/fs/inotify/max_queued_events",
         "/proc/sys/fs/fanotify/max_queued_events",
     ];
-    let lock = fs::File::create(std::env::temp_dir().join("incron-test-queue.lock")).ok()?;
+    let lock = queue_limits()?;
     lock.lock().ok()?;
     let mut before = Vec::new();
     for limit in LIMITS {
