@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use story::common::figures::wait_figures;
 use story::common::{Daemon, INCROND, PEER, is_root};
 use story::{Story, have, put, sh, sorted};
 
@@ -394,14 +395,11 @@ fn a_chmod_that_would_cause_itself() {
         On::Ours,
         "@W IN_CREATE,IN_ATTRIB,IN_NO_LOOP chmod 640 $@/$#; chown nobody $@/$#; echo $# >> @O/seen",
         nothing,
-        |s, daemon| {
-            for name in ["a", "b", "c"] {
+        |s, _| {
+            for (name, run) in ["a", "b", "c"].into_iter().zip(1..) {
                 put(watched(s, name), "");
-                s.prefix
-                    .wait("the run for it", || s.prefix.out("seen").contains(name));
-                let worker = daemon.workers()[0];
-                s.prefix
-                    .wait("its end", || story::common::children(worker).is_empty());
+                // Not only its process: what comes before the worker knows, comes meanwhile.
+                wait_figures(&s.prefix, "t:1", &[("runs", run), ("running", 0)]);
                 let meta = fs::metadata(watched(s, name)).unwrap();
                 assert_eq!(
                     (meta.permissions().mode() & 0o777, meta.uid()),
