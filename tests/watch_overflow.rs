@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use incron::event::Origin;
 use incron::table::Mask;
 use watch_kit::Kit;
+use watch_kit::apart::output;
 
 fn kit(length: u32) -> Option<Kit> {
     let kit = Kit::with_queue(length);
@@ -267,7 +268,7 @@ fn nothing_is_lost_where_stamps_are_whole_seconds() {
     let image = image.to_str().unwrap();
     fs::File::create(image).unwrap().set_len(8 << 20).unwrap();
     let run = |program: &str, args: &[&str]| {
-        let done = Command::new(program).args(args).output();
+        let done = output(Command::new(program).args(args));
         done.is_ok_and(|done| done.status.success())
     };
     let _umount = Umount(top.clone());
@@ -294,7 +295,7 @@ struct Umount(std::path::PathBuf);
 
 impl Drop for Umount {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+        let _ = output(Command::new("umount").arg("-l").arg(&self.0));
     }
 }
 

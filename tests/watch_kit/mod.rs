@@ -10,6 +10,8 @@
 //! all games with it.
 #![allow(dead_code)]
 
+pub mod apart;
+
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -30,6 +32,7 @@ pub struct Kit {
     pub problems: Vec<Problem>,
     dir: tempfile::TempDir,
     next: u32,
+    _alone: apart::Share,
 }
 
 /// A kit whose lines are served by fanotify. None, and a word about it, where this
@@ -88,6 +91,7 @@ impl Kit {
 
     /// A kit whose lines are served by `choice`.
     pub fn serving(choice: Choice) -> Self {
+        let alone = apart::Share::new();
         let dir = tempfile::tempdir().unwrap();
         Self {
             source: Sources::new().unwrap(),
@@ -96,6 +100,7 @@ impl Kit {
             problems: Vec::new(),
             dir,
             next: 1,
+            _alone: alone,
         }
     }
 
@@ -385,13 +390,15 @@ pub fn in_own_mounts(name: &str) -> bool {
         eprintln!("left out: only root has mounts of its own");
         return false;
     }
-    let status = std::process::Command::new("unshare")
+    let mut command = std::process::Command::new("unshare");
+    command
         .args(["--mount", "--propagation", "private", "--"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
-        .env(MARK, "1")
-        .status()
-        .unwrap();
-    assert!(status.success(), "{name}, with mounts of its own");
+        .env(MARK, "1");
+    assert!(
+        apart::status(&mut command).unwrap().success(),
+        "{name}, with mounts of its own"
+    );
     false
 }
