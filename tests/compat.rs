@@ -36,7 +36,7 @@ impl Case<'_> {
             let hook = prefix.hook("hook");
             prefix.table("t", &self.table.replace("@H", hook.to_str().unwrap()));
             let daemon = prefix.spawn(program);
-            daemon.wait_watching(&prefix.watched());
+            daemon.wait_serving(program, &prefix.watched());
             (self.act)(&prefix.watched());
             self.check(&prefix, &daemon, program);
         }
@@ -310,7 +310,7 @@ fn a_table_written_in_place_and_removed_takes_effect() {
         let hook = hook.to_str().unwrap();
         prefix.table("t", &format!("@W IN_CREATE,recursive=false {hook} one $#"));
         let daemon = prefix.spawn(program);
-        daemon.wait_watching(&prefix.watched());
+        daemon.wait_serving(program, &prefix.watched());
         touch(prefix.watched().join("a"));
         assert_eq!(prefix.lines("hook", 1), ["<one><a>"]);
 

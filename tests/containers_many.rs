@@ -4,14 +4,19 @@ mod containers_kit;
 
 use std::collections::HashSet;
 use std::process::Command;
+use std::sync::{PoisonError, RwLock};
 
 use containers_kit::{Podman, Provider, can_run, succeed, wait};
+
+/// Held alone by the one that wants nothing to happen.
+static MACHINE: RwLock<()> = RwLock::new(());
 
 #[test]
 fn fifty_containers() {
     if !can_run() {
         return;
     }
+    let _busy = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
     let podman = Podman::rootful();
     let mut provider = Provider::start(&["--podman-run", podman.run.to_str().unwrap()]);
     let wanted: HashSet<String> = (0..50).map(|n| format!("fifty-{n}")).collect();
@@ -46,6 +51,7 @@ fn a_hundred_starts_and_ends() {
     if !can_run() {
         return;
     }
+    let _busy = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
     let podman = Podman::rootful();
     let mut provider = Provider::start(&["--podman-run", podman.run.to_str().unwrap()]);
     podman.start("often-stays");
@@ -68,9 +74,10 @@ fn other_programs_do_not_wake_it() {
     if !can_run() {
         return;
     }
+    let _quiet = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
     let podman = Podman::rootful();
     podman.start("idle-a");
-    // Other tests start containers meanwhile, so that a quiet moment may take a few tries.
+    // podman has helpers that go on for a while: a quiet moment may take a few tries.
     let provider = Provider::start(&[]);
     wait("a hundred programs that it did not notice", || {
         let before = provider.wakeups();

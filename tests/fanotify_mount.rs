@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use incron::table::Mask;
 use incron::watch::{Report, Source};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use watch_kit::apart::{output, status};
 use watch_kit::{Kit, kit_or_skip};
 
 struct Mounted(PathBuf);
@@ -21,7 +22,7 @@ impl Mounted {
 
     fn image(image: &std::path::Path, path: PathBuf) -> Option<Self> {
         let mut mount = std::process::Command::new("mount");
-        let done = mount.args(["-o", "loop"]).arg(image).arg(&path).status();
+        let done = status(mount.args(["-o", "loop"]).arg(image).arg(&path));
         done.is_ok_and(|status| status.success())
             .then_some(Self(path))
     }
@@ -186,7 +187,7 @@ fn image(kit: &Kit) -> Option<PathBuf> {
     let file = std::fs::File::create(&image).unwrap();
     file.set_len(8 << 20).unwrap();
     let mut mkfs = std::process::Command::new("mkfs.ext4");
-    let made = mkfs.arg("-q").arg(&image).status();
+    let made = status(mkfs.arg("-q").arg(&image));
     let made = made.is_ok_and(|status| status.success());
     if !made {
         eprintln!("skipped: no mkfs.ext4");
@@ -247,7 +248,7 @@ fn a_disk_that_is_mounted_again_at_once_is_heard() {
         .set_len(8 << 20)
         .unwrap();
     let run = |program: &str, args: &[&std::ffi::OsStr]| {
-        let done = std::process::Command::new(program).args(args).output();
+        let done = output(std::process::Command::new(program).args(args));
         done.is_ok_and(|done| done.status.success())
     };
     let mount = || {

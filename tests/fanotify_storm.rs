@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use incron::table::Mask;
+use watch_kit::apart::status;
 use watch_kit::{Tmpfs, kit_or_skip};
 
 /// One after the other, unread: each file has exactly one path when it is made.
@@ -145,8 +146,8 @@ fn a_tree_never_seen_before_is_told_while_it_is_removed() {
     }
     kit.line("d", Mask::DELETE | Mask::DELETE_SELF);
     let mut rm = Command::new("rm");
-    let rm = rm.arg("-rf").arg(kit.path("d")).status().unwrap();
-    assert!(rm.success());
+    let rm = status(rm.arg("-rf").arg(kit.path("d")));
+    assert!(rm.unwrap().success());
     let told = kit.told();
     let is = |kind: &str| {
         told.iter()

@@ -10,6 +10,7 @@ use std::process::Command;
 
 use incron::event::LineId;
 use incron::table::{Mask, Source};
+use watch_kit::apart::start;
 use watch_kit::{kit_or_skip, request};
 
 #[test]
@@ -173,7 +174,7 @@ fn a_program_that_is_executed_is_told_and_who_read_it() {
     assert!(out.is_empty(), "{out:?}");
     // Another process writes it, so that no descriptor of ours is in the way.
     let script = format!("cp /bin/true {0}/x && exec {0}/x", kit.path("d").display());
-    let mut child = Command::new("sh").args(["-c", &script]).spawn().unwrap();
+    let mut child = start(Command::new("sh").args(["-c", &script])).unwrap();
     let pid = child.id() as i32;
     child.wait().unwrap();
     let events = kit.events();

@@ -134,7 +134,8 @@ fn equal_stream_commands_of_a_table_share_a_process() {
 /// who does not end by that.
 #[test]
 fn a_stop_asks_a_stream_politely_first() {
-    let prefix = Prefix::with("stop_grace = 1s");
+    // More than the first needs to end by itself.
+    let prefix = Prefix::with("stop_grace = 5s");
     prefix.table(
         "t",
         "@W IN_CREATE,run=stream trap 'echo polite TERM >> @O/end' TERM; cat > @O/read; \

@@ -76,11 +76,15 @@ fn an_idle_daemon_waits_for_no_time() {
     if threads(&pids[..1])[0].0.is_empty() {
         return eprintln!("skipped: the kernel does not say what a process waits for");
     }
+    // The stream's command stays; the ends of the others are still to be heard of.
+    let worker = pids[1];
+    prefix.wait("the ends of the runs", || children(worker).len() == 1);
     let asleep = |all: &[(String, String)]| all.iter().all(|(call, _)| waits_for_ever(call));
     let mut state = Vec::new();
     prefix.wait("all to sleep", || {
         state = threads(&pids);
-        asleep(&state)
+        // Twice the same: in between all slept at one moment, and nobody had been woken.
+        asleep(&state) && threads(&pids) == state
     });
     assert!(
         state.len() > pids.len(),

@@ -19,12 +19,14 @@ use serde_json::Value;
 fn what_settle_merged() {
     let prefix = Prefix::new();
     prefix.table("t", "@W IN_CLOSE_WRITE,settle=300ms echo $# >> @O/seen\n");
-    let _daemon = prefix.start();
+    let daemon = prefix.start();
     // In turn: the kernel itself merges equal neighbours.
-    for _ in 0..3 {
-        touch(prefix.watched().join("a"));
-        touch(prefix.watched().join("b"));
-    }
+    daemon.at_once(|| {
+        for _ in 0..3 {
+            touch(prefix.watched().join("a"));
+            touch(prefix.watched().join("b"));
+        }
+    });
     let figures = [("events", 6), ("merged", 4), ("runs", 2), ("waiting", 0)];
     let line = wait_figures(&prefix, "t:1", &figures);
     assert_eq!(line["state"], "served");

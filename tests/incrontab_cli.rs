@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 
 use incron::control::{MAX_TABLE, Request};
-use incrontab_support::{World, is_root, me};
+use incrontab_support::{World, copy, is_root, me};
 
 const TABLE: &[u8] = b"# by hand \xff\r\n\n  /in\tIN_CREATE   echo $#";
 
@@ -356,7 +356,7 @@ fn a_plain_user_has_no_others_table_and_reads_files_with_own_rights() {
     fs::set_permissions(world.path("secret"), fs::Permissions::from_mode(0o600)).unwrap();
     // The program must be where that user can reach it.
     let program = world.path("incrontab");
-    fs::copy(env!("CARGO_BIN_EXE_incrontab"), &program).unwrap();
+    copy(env!("CARGO_BIN_EXE_incrontab").as_ref(), &program);
     let as_nobody = |args: &[&str]| {
         let mut all = vec!["--reuid=65534", "--regid=65534", "--clear-groups"];
         all.push(program.to_str().unwrap());
@@ -398,7 +398,7 @@ fn a_set_group_id_bit_that_survived_an_upgrade_gives_nothing() {
     let world = World::without_daemon();
     fs::set_permissions(world.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = world.path("incrontab");
-    fs::copy(env!("CARGO_BIN_EXE_incrontab"), &program).unwrap();
+    copy(env!("CARGO_BIN_EXE_incrontab").as_ref(), &program);
     let group = 2; // bin
     std::os::unix::fs::chown(&program, Some(0), Some(group)).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o2755)).unwrap();

@@ -10,7 +10,7 @@ use rexpect::session::{PtySession, spawn_command};
 
 const OLD: &[u8] = b"#  mine,\tas I   like it \n/old IN_CREATE true\n";
 /// A limit for a machine that is very busy; nothing is timed by it.
-const PATIENCE: Option<u64> = Some(60_000);
+const PATIENCE: Option<u64> = Some(180_000);
 
 /// `incrontab -e` on a pseudo-terminal.
 fn edit(world: &World, editor: &str) -> PtySession {

@@ -32,8 +32,7 @@ fn prefix(options: &str) -> Prefix {
     let prefix = Prefix::new();
     let hook = prefix.path("collect");
     let out = prefix.path("out/events");
-    fs::write(&hook, format!("#!/bin/sh\ncat >> {}\n", out.display())).unwrap();
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    script(&hook, &format!("#!/bin/sh\ncat >> {}\n", out.display()));
     line(&prefix, "t", options);
     prefix
 }
@@ -90,17 +89,16 @@ fn told(json: &Value, prefix: &Prefix) -> Told {
 /// Starts, stops, and gives what was told from the start on.
 fn run(prefix: &Prefix) -> Vec<Told> {
     let before = events(prefix).len();
-    let daemon = prefix.start_anew();
+    let daemon = prefix.start();
     assert_eq!(daemon.stop(), Some(0));
     events(prefix).split_off(before)
 }
 
-trait StartAnew {
+trait Notes {
     fn note(&self, text: &str);
-    fn start_anew(&self) -> Daemon<'_>;
 }
 
-impl StartAnew for Prefix {
+impl Notes for Prefix {
     /// Into the log, for the reader of a failure.
     fn note(&self, text: &str) {
         let mut log = fs::OpenOptions::new()
@@ -108,15 +106,6 @@ impl StartAnew for Prefix {
             .open(self.path("log"))
             .unwrap();
         std::io::Write::write_all(&mut log, format!("--- {text}\n").as_bytes()).unwrap();
-    }
-
-    /// Starts, whatever earlier daemons wrote in the log.
-    fn start_anew(&self) -> Daemon<'_> {
-        let ready = "ready to process filesystem events";
-        let before = self.log().matches(ready).count();
-        let daemon = self.spawn(INCROND);
-        daemon.wait_log_times(ready, before + 1);
-        daemon
     }
 }
 
@@ -210,7 +199,7 @@ fn what_was_told_while_it_ran_is_not_told_again() {
     fs::create_dir_all(at("a/b")).unwrap();
     fs::write(at("a/b/f"), "1").unwrap();
     fs::write(at("gone"), "1").unwrap();
-    let daemon = prefix.start_anew();
+    let daemon = prefix.start();
     fs::write(at("new"), "1").unwrap();
     fs::remove_file(at("gone")).unwrap();
     fs::rename(at("a"), at("z")).unwrap();
@@ -241,7 +230,7 @@ fn a_directory_renamed_to_where_nobody_looks_takes_its_past_along() {
     fs::create_dir_all(at("a/b")).unwrap();
     fs::write(at("a/b/f"), "1").unwrap();
     fs::write(at("a/g"), "1").unwrap();
-    let daemon = prefix.start_anew();
+    let daemon = prefix.start();
     fs::rename(at("a"), at(".a")).unwrap();
     let told = |name: &str| events(&prefix).iter().any(|told| told.path == name);
     prefix.wait("the rename", || told(".a"));
@@ -265,7 +254,7 @@ fn directories_take_their_past_along_however_they_are_renamed() {
         fs::create_dir_all(at(dir).join("d")).unwrap();
         fs::write(at(dir).join("d").join(dir), "1").unwrap();
     }
-    let daemon = prefix.start_anew();
+    let daemon = prefix.start();
     let rename = |from: &str, to: &str| fs::rename(at(from), at(to)).unwrap();
     rename("back", "there");
     rename("there", "back");
@@ -316,7 +305,7 @@ fn a_line_keeps_its_past_over_an_edit_of_its_table() {
     );
 
     // Edited while it runs: nothing is told twice, nothing is forgotten.
-    let daemon = prefix.start_anew();
+    let daemon = prefix.start();
     fs::write(prefix.watched().join("third"), "1").unwrap();
     let told = |name: &str| events(&prefix).iter().any(|told| told.path == name);
     prefix.wait("the third file", || told("third"));
@@ -471,7 +460,7 @@ fn a_damaged_file_is_set_aside() {
 fn without_its_file_everything_else_goes_on() {
     let prefix = prefix("IN_CREATE");
     fs::create_dir(prefix.path("state/state.db")).unwrap();
-    let daemon = prefix.start_anew();
+    let daemon = prefix.start();
     assert!(
         prefix.log().contains("catch-up= is without effect"),
         "{}",
@@ -505,7 +494,7 @@ fn a_full_disk_loses_nothing_and_is_over_when_it_is_over() {
         return eprintln!("skipped: may not mount");
     }
     let _small = Small(state.clone());
-    let daemon = prefix.start_anew();
+    let daemon = prefix.start();
     let filler = state.join("filler");
     let mut fill = fs::File::create(&filler).unwrap();
     while std::io::Write::write_all(&mut fill, &[0; 4096]).is_ok() {}
@@ -543,11 +532,11 @@ fn a_full_disk_loses_nothing_and_is_over_when_it_is_over() {
 fn what_waited_at_a_stop_is_told_once() {
     // Settles for an hour: it waits when the daemon stops, and is saved.
     let prefix = prefix("IN_CLOSE_WRITE,settle=1h");
-    let daemon = prefix.start_anew();
+    let daemon = prefix.start();
     fs::write(prefix.watched().join("f"), "1").unwrap();
     assert_eq!(daemon.stop(), Some(0));
     assert_eq!(run(&prefix), [], "it waits still");
-    let daemon = prefix.start_anew();
+    let daemon = prefix.start();
     let workers = daemon.workers();
     // Killed: what waited is lost, but the file is known to be unreported.
     kill(workers[0], Signal::SIGKILL).unwrap();
@@ -575,22 +564,15 @@ fn nothing_is_lost_by_kill_9_at_any_moment() {
     let prefix = prefix("IN_OPEN");
     let hook = prefix.path("read");
     let text = "while IFS= read -r p; do v=; IFS= read -r v < \"$p\"; printf '%s %s\\n' \"$p\" \"$v\"; done";
-    fs::write(
-        &hook,
-        format!(
-            "#!/bin/sh\n{text} >> {}\n",
-            prefix.path("out/read").display()
-        ),
-    )
-    .unwrap();
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    let read = prefix.path("out/read");
+    script(&hook, &format!("#!/bin/sh\n{text} >> {}\n", read.display()));
     let table = "@W IN_CLOSE_WRITE,IN_MOVED_TO,exclude=fresh,catch-up=true,batch=5ms,stdin=paths";
     prefix.table("t", &format!("{table} {}\n", hook.display()));
     let mut dice = Dice(7);
     let mut last: BTreeMap<String, u64> = BTreeMap::new();
     let mut version = 0;
     for round in 0..14 {
-        let mut daemon = prefix.start_anew();
+        let mut daemon = prefix.start();
         let victim = match round % 2 {
             0 => daemon.pid(),
             _ => daemon.workers()[0],
@@ -620,7 +602,7 @@ fn nothing_is_lost_by_kill_9_at_any_moment() {
         }
     }
     // For every file a command runs that finds its last version.
-    let daemon = prefix.start_anew();
+    let daemon = prefix.start();
     prefix.wait("the last version of every file", || {
         let mut told: BTreeMap<String, u64> = BTreeMap::new();
         for line in prefix.out("read").lines() {
@@ -661,7 +643,7 @@ fn the_file_of_a_user_is_the_users_own() {
     )
     .unwrap();
     fs::set_permissions(&spool, fs::Permissions::from_mode(0o600)).unwrap();
-    assert_eq!(prefix.start_anew().stop(), Some(0));
+    assert_eq!(prefix.start().stop(), Some(0));
     let db = fs::metadata(prefix.path("state/users/daemon/state.db")).unwrap();
     assert_eq!((db.uid(), db.mode() & 0o777), (account.uid.as_raw(), 0o600));
     let dir = fs::metadata(prefix.path("state/users/daemon")).unwrap();
@@ -670,7 +652,7 @@ fn the_file_of_a_user_is_the_users_own() {
         (account.uid.as_raw(), 0o700)
     );
     fs::write(prefix.watched().join("made"), "").unwrap();
-    let daemon = prefix.start_anew();
+    let daemon = prefix.start();
     prefix.lines("user", 1);
     assert_eq!(daemon.stop(), Some(0));
     assert_eq!(prefix.out("user"), "made\n");

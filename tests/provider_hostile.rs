@@ -194,11 +194,13 @@ fn ten_thousand_paths() {
     let mut feed = set.fed("set", &format!("{first}{READY}\n"));
     set.story.prefix.table("t", LINE);
     let _daemon = set.story.start();
-    assert_eq!(
-        set.provider("set")["members"],
-        10_000,
-        "ready means all of them"
-    );
+    // A machine that needs longer than is waited for says so.
+    let log = set.story.prefix.log();
+    if !log.contains("has not said in 10 s that it is ready") {
+        let members = set.provider("set")["members"].clone();
+        assert_eq!(members, 10_000, "ready means all of them");
+    }
+    set.wait_members("set", 10_000);
     for number in [0, 4_999, 9_999] {
         fs::write(all.join(format!("{number}/x")), "").unwrap();
     }

@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use story::common::figures::wait_figures;
 use story::common::{Daemon, INCROND, PEER, is_root};
 use story::{Story, have, put, sh, sorted};
 
@@ -36,11 +37,7 @@ fn shape(on: On, table: &str, before: impl Fn(&Story), act: impl Fn(&Story, &Dae
         before(&story);
         story.prefix.table("t", &story.fill(table));
         let daemon = story.spawn(program);
-        if program == INCROND {
-            daemon.wait_log("ready to process filesystem events");
-        } else {
-            daemon.wait_watching(&story.prefix.watched());
-        }
+        daemon.wait_serving(program, &story.prefix.watched());
         act(&story, &daemon);
     }
 }
@@ -125,7 +122,6 @@ fn nginx_is_reloaded_when_its_test_passes() {
 fn a_service_is_restarted_when_one_file_changes() {
     shape(
         On::Both,
-        // Debian's watches lines in their order: once the directory is watched, the file is.
         "@W/app.conf IN_CLOSE_WRITE /usr/bin/env service app restart\n@W IN_DELETE,recursive=false true",
         |s| {
             s.stand_in("service", "");
@@ -399,14 +395,11 @@ fn a_chmod_that_would_cause_itself() {
         On::Ours,
         "@W IN_CREATE,IN_ATTRIB,IN_NO_LOOP chmod 640 $@/$#; chown nobody $@/$#; echo $# >> @O/seen",
         nothing,
-        |s, daemon| {
-            for name in ["a", "b", "c"] {
+        |s, _| {
+            for (name, run) in ["a", "b", "c"].into_iter().zip(1..) {
                 put(watched(s, name), "");
-                s.prefix
-                    .wait("the run for it", || s.prefix.out("seen").contains(name));
-                let worker = daemon.workers()[0];
-                s.prefix
-                    .wait("its end", || story::common::children(worker).is_empty());
+                // Not only its process: what comes before the worker knows, comes meanwhile.
+                wait_figures(&s.prefix, "t:1", &[("runs", run), ("running", 0)]);
                 let meta = fs::metadata(watched(s, name)).unwrap();
                 assert_eq!(
                     (meta.permissions().mode() & 0o777, meta.uid()),

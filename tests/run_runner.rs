@@ -139,7 +139,9 @@ fn what_cannot_be_started_says_why() {
     let mut the = Loop::new();
     let dir = tempfile::tempdir().unwrap();
     let script = dir.path().join("script");
-    fs::write(&script, "#!/no/such/interpreter\n").unwrap();
+    run_support::script(&script, "#!/no/such/interpreter\n");
+    let mode = |mode| fs::set_permissions(&script, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o644);
     let name = script.to_str().unwrap();
     let mut says = |job: &Job, kind: &str, text: &str| {
         let error = the.start(job).unwrap_err();
@@ -158,7 +160,7 @@ fn what_cannot_be_started_says_why() {
         "in the directories of PATH",
     );
     says(&job([name]), "PermissionDenied", "is it executable");
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    mode(0o755);
     says(
         &job([name]),
         "NotFound",
@@ -198,8 +200,7 @@ fn a_script_without_an_interpreter_line_is_the_shells() {
     let mut the = Loop::new();
     let dir = tempfile::tempdir().unwrap();
     let script = dir.path().join("script");
-    fs::write(&script, "echo \"$0 has $1\"\n").unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    run_support::script(&script, "echo \"$0 has $1\"\n");
     let name = script.to_str().unwrap();
     assert_eq!(
         the.run(&job([name, "a b"])).lines,
@@ -359,8 +360,7 @@ fn mail_is_handed_to_the_mailer() {
     let dir = tempfile::tempdir().unwrap();
     let (mailer, sent) = (dir.path().join("sendmail"), dir.path().join("sent"));
     let text = format!("#!/bin/sh\necho \"$@\" >{0}\ncat >>{0}\n", sent.display());
-    fs::write(&mailer, text).unwrap();
-    fs::set_permissions(&mailer, fs::Permissions::from_mode(0o755)).unwrap();
+    run_support::script(&mailer, &text);
     the.runner.set_mailer(mailer);
     the.runner.set_owner("alice");
     let mut noisy = sh("echo one; echo two");

@@ -117,7 +117,7 @@ fn one_that_ends_at_once_is_started_again_with_growing_pauses() {
     let mut pauses = Vec::new();
     for lives in 3..11 {
         let due = the.streams.deadline().unwrap();
-        pauses.push((due - the.now()).as_secs_f64().ceil() as u64);
+        pauses.push((due - the.stream_end).as_secs());
         the.skew += due - the.now();
         the.until(|the| the.stream_lives == lives);
     }

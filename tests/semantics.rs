@@ -248,7 +248,7 @@ fn peer(operation: &Operation) -> [String; 2] {
             act(&dir);
             continue;
         }
-        story.hold(&[pid], || act(&dir));
+        story.prefix.hold(&[pid], || act(&dir));
         for (name, before) in marks {
             story.prefix.wait("the marker", || {
                 crashed |= daemon.child.try_wait().unwrap().is_some();

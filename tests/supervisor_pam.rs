@@ -6,7 +6,6 @@ mod common;
 mod supervisor_support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -25,8 +24,7 @@ fn spool(prefix: &Prefix, user: &str, command: &str) {
 }
 
 fn script(path: PathBuf, text: &str) {
-    fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    common::script(&path, &format!("#!/bin/sh\n{text}\n"));
 }
 
 /// Writes the service file; `@P` stands for its directory.

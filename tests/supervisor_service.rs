@@ -11,8 +11,7 @@ use supervisor_support::{ask, install, pid, wait_lines, worker};
 
 fn script(prefix: &Prefix, text: &str) -> String {
     let path = prefix.path("script");
-    fs::write(&path, prefix.fill(text)).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    common::script(&path, &prefix.fill(text));
     path.to_str().unwrap().to_owned()
 }
 

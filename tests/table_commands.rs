@@ -4,7 +4,6 @@
 mod table_common;
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
@@ -26,9 +25,12 @@ impl Programs {
         };
         for name in names {
             let script = "#!/bin/sh\n{ printf '%s' \"${0##*/}\"; printf ' <%s>' \"$@\"; echo; } >> \"$CALLS\"\n";
-            let path = programs.path(name);
-            std::fs::write(&path, script).expect("a program");
-            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("a mode");
+            // By another process: what a test beside this one starts may inherit a
+            // descriptor that is open for writing, and then nobody can execute the file.
+            let write = ["-c", "printf %s \"$2\" > \"$1\" && chmod 755 \"$1\"", "sh"];
+            let mut sh = Command::new("sh");
+            let written = sh.args(write).arg(programs.path(name)).arg(script).status();
+            assert!(written.expect("a shell").success());
         }
         programs
     }

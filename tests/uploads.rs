@@ -32,7 +32,7 @@ enum Part {
 const SFTP: &str = "/usr/lib/openssh/sftp-server";
 
 const SERVE: &str = "serve() { \"$@\" >$S/log 2>&1 & server=$!; trap 'kill $server; wait $server || :' EXIT; }; \
-    again() { for n in $(seq 200); do \"$@\" && return; sleep 0.05; done; cat $S/log; false; }";
+    again() { for n in $(seq 2400); do \"$@\" && return; sleep 0.05; done; cat $S/log; false; }";
 
 const VSFTPD: &str = "mkdir $S/empty; chmod 777 $D; printf 'listen=YES\nlisten_ipv6=NO\nbackground=NO\n\
     listen_address=127.0.0.1\nlisten_port=%s\nanonymous_enable=YES\nno_anon_password=YES\nwrite_enable=YES\n\

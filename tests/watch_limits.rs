@@ -9,6 +9,7 @@ use incron::table::Mask;
 use incron::time::Moment;
 use incron::watch::Source;
 use watch_kit::Kit;
+use watch_kit::apart::{output, status};
 
 const LIMIT: &str = "/proc/sys/user/max_inotify_watches";
 
@@ -23,11 +24,8 @@ fn a_full_table_is_told_once_and_tried_again() {
 /// Runs a test of this file in a process of its own, by means of another program.
 fn inner(program: &[&str], args: &[&str]) {
     let exe = std::env::current_exe().unwrap();
-    let run = Command::new(program[0])
-        .args(&program[1..])
-        .arg(exe)
-        .args(args)
-        .output();
+    let mut command = Command::new(program[0]);
+    let run = output(command.args(&program[1..]).arg(exe).args(args));
     let Ok(run) = run else {
         return eprintln!("skipped: no {}", program[0]);
     };
@@ -231,10 +229,9 @@ fn a_directory_that_may_not_be_read_for_a_while_is_served_again() {
     const NOBODY: u32 = 65534;
     let mut kit = Kit::new();
     kit.mkdir("d/a/old");
-    let own = Command::new("chown")
-        .args(["-R", &format!("{NOBODY}:{NOBODY}")])
-        .arg(kit.path(""))
-        .status();
+    let mut chown = Command::new("chown");
+    let chown = chown.args(["-R", &format!("{NOBODY}:{NOBODY}")]);
+    let own = status(chown.arg(kit.path("")));
     if !own.is_ok_and(|own| own.success()) {
         return eprintln!("skipped: needs root");
     }
@@ -247,12 +244,9 @@ fn a_directory_that_may_not_be_read_for_a_while_is_served_again() {
     };
     // A program that root starts is root again.
     let by_root = |script: &str| {
-        let run = Command::new("sh")
-            .args(["-ec", script])
-            .current_dir("/")
-            .env("D", &d)
-            .status();
-        assert!(run.unwrap().success());
+        let mut sh = Command::new("sh");
+        let sh = sh.args(["-ec", script]).current_dir("/").env("D", &d);
+        assert!(status(sh).unwrap().success());
     };
     mode(0);
     by_root("mkdir -p $D/a/new/deep; echo > $D/a/new/deep/one; echo > $D/a/old/two");

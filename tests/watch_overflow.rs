@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use incron::event::Origin;
 use incron::table::Mask;
 use watch_kit::Kit;
+use watch_kit::apart::output;
 
 fn kit(length: u32) -> Option<Kit> {
     let kit = Kit::with_queue(length);
@@ -58,8 +59,14 @@ fn twenty_thousand_new_files_while_the_queue_overflows_again_and_again() {
     let dirs: Vec<_> = (0..20).map(|d| kit.path(&format!("d/{d}"))).collect();
     let written = std::sync::Arc::new(AtomicUsize::new(0));
     let count = std::sync::Arc::clone(&written);
+    let reads = std::sync::Arc::new(AtomicUsize::new(0));
+    let done = std::sync::Arc::clone(&reads);
     let writer = std::thread::spawn(move || {
         for f in 0..1000 {
+            // It is not through before there were some reads, however slow they are.
+            while f >= (done.load(Ordering::Relaxed) + 1) * 50 {
+                std::thread::yield_now();
+            }
             for dir in &dirs {
                 fs::write(dir.join(f.to_string()), b"x").unwrap();
                 count.fetch_add(1, Ordering::Relaxed);
@@ -79,6 +86,7 @@ fn twenty_thousand_new_files_while_the_queue_overflows_again_and_again() {
             let path = kit.relative(e.target().as_ref());
             told.entry(path).or_default().push(kit.text(&e));
         }
+        reads.fetch_add(1, Ordering::Relaxed);
         if last {
             break;
         }
@@ -260,7 +268,7 @@ fn nothing_is_lost_where_stamps_are_whole_seconds() {
     let image = image.to_str().unwrap();
     fs::File::create(image).unwrap().set_len(8 << 20).unwrap();
     let run = |program: &str, args: &[&str]| {
-        let done = Command::new(program).args(args).output();
+        let done = output(Command::new(program).args(args));
         done.is_ok_and(|done| done.status.success())
     };
     let _umount = Umount(top.clone());
@@ -287,7 +295,7 @@ struct Umount(std::path::PathBuf);
 
 impl Drop for Umount {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+        let _ = output(Command::new("umount").arg("-l").arg(&self.0));
     }
 }
 

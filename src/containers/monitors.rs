@@ -29,8 +29,9 @@ use super::say;
 use super::store::{Kind, Store};
 use super::teller::Teller;
 
-/// How long what runs at the start may take to be found.
-const BEGINNING: Duration = Duration::from_secs(2);
+/// How long what runs at the start may take to be found: less than the daemon waits for
+/// a provider, and more than a slow machine needs.
+const BEGINNING: Duration = Duration::from_secs(8);
 /// What is known of the machine.
 pub struct Monitors {
     binaries: Binaries,

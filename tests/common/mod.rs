@@ -22,8 +22,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-/// No condition is waited for longer.
-pub const LIMIT: Duration = Duration::from_secs(30);
+/// No condition is waited for longer. Nothing here takes nearly as long on any machine;
+/// only a hang does.
+pub const LIMIT: Duration = Duration::from_secs(120);
+
+/// What a daemon logs when it serves all of its lines.
+const READY: &str = "ready to process filesystem events";
 
 /// Our daemon, as built for this test.
 pub const INCROND: &str = env!("CARGO_BIN_EXE_incrond");
@@ -135,10 +139,12 @@ impl Prefix {
         path
     }
 
-    /// Starts our daemon in the foreground and waits until it is ready.
+    /// Starts our daemon in the foreground and waits until it is ready, whatever those
+    /// before it wrote in the log.
     pub fn start(&self) -> Daemon<'_> {
+        let before = self.log().matches(READY).count();
         let daemon = self.spawn(INCROND);
-        daemon.wait_log("ready to process filesystem events");
+        daemon.wait_log_times(READY, before + 1);
         daemon
     }
 
@@ -199,6 +205,26 @@ impl Prefix {
         }
     }
 
+    /// Does `act` while these processes stand still: they learn of all of it at once,
+    /// however long it takes.
+    pub fn hold(&self, pids: &[Pid], act: impl FnOnce()) {
+        for pid in pids {
+            kill(*pid, Signal::SIGSTOP).unwrap();
+        }
+        self.wait("processes that stand still", || {
+            pids.iter().all(|pid| {
+                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+                stat.rsplit(") ")
+                    .next()
+                    .is_some_and(|rest| rest.starts_with('T'))
+            })
+        });
+        act();
+        for pid in pids {
+            kill(*pid, Signal::SIGCONT).unwrap();
+        }
+    }
+
     /// Waits until an output file has `count` lines; they.
     pub fn lines(&self, name: &str, count: usize) -> Vec<String> {
         let what = format!("{count} lines in {name}");
@@ -253,9 +279,35 @@ impl Daemon<'_> {
             .wait(&what, || self.prefix.log().matches(text).count() >= count);
     }
 
+    /// Does `act` while the workers stand still: they learn of all of it at once.
+    pub fn at_once(&self, act: impl FnOnce()) {
+        self.prefix.hold(&self.workers(), act);
+    }
+
     /// Pids of the workers.
     pub fn workers(&self) -> Vec<Pid> {
         children(self.pid())
+    }
+
+    /// Waits until this daemon, ours or Debian's, serves all of its table. Debian's does
+    /// not say when: it watches `path` when it has begun with it, and waits for events
+    /// when it is through.
+    pub fn wait_serving(&self, program: &str, path: &Path) {
+        if program == INCROND {
+            return self.wait_log(READY);
+        }
+        self.wait_watching(path);
+        let syscall = format!("/proc/{}/syscall", self.pid());
+        #[cfg(target_arch = "x86_64")]
+        let polls = [libc::SYS_poll, libc::SYS_ppoll];
+        #[cfg(not(target_arch = "x86_64"))]
+        let polls = [libc::SYS_ppoll];
+        self.prefix.wait("the end of loading", || {
+            let at = fs::read_to_string(&syscall).unwrap_or_default();
+            let number = at.split_whitespace().next().and_then(|n| n.parse().ok());
+            // Not every kernel says it.
+            at.is_empty() || number.is_some_and(|n| polls.contains(&n))
+        });
     }
 
     /// Waits until the daemon's inotify instances watch `path`: works for any daemon.

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::PROGRAM;
 
-/// No condition is waited for longer.
-pub const LIMIT: Duration = Duration::from_secs(60);
+/// No condition is waited for longer; only a hang takes as long.
+pub const LIMIT: Duration = Duration::from_secs(180);
 
 /// Waits until `condition` holds; for what tells nobody that it has changed.
 #[track_caller]

@@ -145,6 +145,11 @@ impl Served {
     /// What need not be told after such ends, to a line that hears of the past.
     pub fn allow(&mut self, ends: Ends) {
         let line = &mut self.line;
+        if ends.any() {
+            // What has left by an event that still waits, or was not written down, is where it
+            // was to the state: its directory is back by a rename, and takes it along.
+            line.needs.retain(|_, need| !need.along);
+        }
         if ends.killed {
             // A name that came and went, or one that the state did not know yet.
             line.needs.retain(|_, need| !need.renamed);

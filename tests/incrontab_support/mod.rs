@@ -142,11 +142,19 @@ pub fn is_root() -> bool {
     nix::unistd::getuid().is_root()
 }
 
-/// Writes an executable script.
+/// Writes an executable script, by a process of its own: a descriptor of ours that is open
+/// for writing may be inherited by what a test beside this one starts, and then the script
+/// cannot be executed (ETXTBSY).
 pub fn script(path: &Path, text: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let write = ["-c", "printf %s \"$2\" > \"$1\" && chmod 755 \"$1\"", "sh"];
+    let written = Command::new("sh").args(write).arg(path).arg(text).status();
+    assert!(written.unwrap().success());
+}
+
+/// Copies a program, by a process of its own: see [`script`].
+pub fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status();
+    assert!(copied.unwrap().success());
 }
 
 fn serve(stream: &UnixStream, state: &Mutex<State>) {

@@ -10,7 +10,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use std::os::fd::AsFd;
 
 /// Nothing here takes nearly as long; only a hang does.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 
 /// Waits until `condition` holds; it is asked after each change in `directory`.
 pub fn wait_for(directory: &Path, mut condition: impl FnMut() -> bool) {

@@ -32,6 +32,8 @@ pub struct Loop {
     pub skew: Duration,
     /// Processes of streams that have ended.
     pub stream_lives: usize,
+    /// When the last one's end was heard of.
+    pub stream_end: Moment,
     clock: Clock,
     next: u64,
     lines: BTreeMap<RunId, Vec<String>>,
@@ -44,12 +46,14 @@ impl Loop {
         let (lines, ended) = (BTreeMap::new(), BTreeMap::new());
         let streams = Streams::new().unwrap();
         let skew = Duration::ZERO;
+        let clock = Clock::new();
         Self {
             runner,
             streams,
             skew,
             stream_lives: 0,
-            clock: Clock::new(),
+            stream_end: clock.now(),
+            clock,
             next: 0,
             lines,
             ended,
@@ -138,6 +142,7 @@ impl Loop {
                 }
                 Report::Ended { run, outcome, .. } if self.streams.of(run).is_some() => {
                     self.stream_lives += 1;
+                    self.stream_end = now;
                     self.streams.ended(run, outcome, now);
                 }
                 Report::Ended {
@@ -179,6 +184,16 @@ pub fn job<'a>(argv: impl IntoIterator<Item = &'a str>) -> Job {
 
 pub fn sh(text: &str) -> Job {
     job(["/bin/sh", "-c", text])
+}
+
+/// Writes a file that all may execute, by a process of its own: a descriptor of ours that
+/// is open for writing may be inherited by what a test beside this one starts, and then
+/// the file cannot be executed (ETXTBSY).
+pub fn script(path: &std::path::Path, text: &str) {
+    let write = ["-c", "printf %s \"$2\" > \"$1\" && chmod 755 \"$1\"", "sh"];
+    let mut sh = std::process::Command::new("sh");
+    let written = sh.args(write).arg(path).arg(text).status();
+    assert!(written.unwrap().success());
 }
 
 pub fn root() -> bool {

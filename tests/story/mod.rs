@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use common::{Daemon, INCROND, Prefix};
-use nix::sys::signal::{Signal, kill};
 
 pub struct Story {
     pub prefix: Prefix,
@@ -141,26 +140,7 @@ impl Story {
 
     /// Does `act` while the workers stand still: they learn of all of it at once.
     pub fn at_once(&self, daemon: &Daemon<'_>, act: impl FnOnce()) {
-        self.hold(&daemon.workers(), act);
-    }
-
-    /// As [`Story::at_once`], for any processes.
-    pub fn hold(&self, pids: &[nix::unistd::Pid], act: impl FnOnce()) {
-        for pid in pids {
-            kill(*pid, Signal::SIGSTOP).unwrap();
-        }
-        self.prefix.wait("workers that stand still", || {
-            pids.iter().all(|pid| {
-                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-                stat.rsplit(") ")
-                    .next()
-                    .is_some_and(|rest| rest.starts_with('T'))
-            })
-        });
-        act();
-        for pid in pids {
-            kill(*pid, Signal::SIGCONT).unwrap();
-        }
+        daemon.at_once(act);
     }
 
     /// A FIFO, `out/gate`: a stand-in that reads a line of it waits to be let through.

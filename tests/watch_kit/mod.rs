@@ -10,6 +10,8 @@
 //! all games with it.
 #![allow(dead_code)]
 
+pub mod apart;
+
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -30,6 +32,7 @@ pub struct Kit {
     pub problems: Vec<Problem>,
     dir: tempfile::TempDir,
     next: u32,
+    _alone: apart::Share,
 }
 
 /// A kit whose lines are served by fanotify. None, and a word about it, where this
@@ -88,6 +91,7 @@ impl Kit {
 
     /// A kit whose lines are served by `choice`.
     pub fn serving(choice: Choice) -> Self {
+        let alone = apart::Share::new();
         let dir = tempfile::tempdir().unwrap();
         Self {
             source: Sources::new().unwrap(),
@@ -96,6 +100,7 @@ impl Kit {
             problems: Vec::new(),
             dir,
             next: 1,
+            _alone: alone,
         }
     }
 
@@ -317,6 +322,19 @@ pub fn names(mask: Mask) -> String {
     set.map(|(_, name)| *name).collect::<Vec<_>>().join(",")
 }
 
+/// The lock of the limits of queues, which are the machine's.
+fn queue_limits() -> Option<fs::File> {
+    fs::File::create(std::env::temp_dir().join("incron-test-queue.lock")).ok()
+}
+
+/// What `make` makes, where nobody changes the lengths of queues meanwhile: for a test that
+/// counts, beside others that have tiny ones.
+pub fn with_usual_queue<T>(make: impl FnOnce() -> T) -> T {
+    let limits = queue_limits();
+    let _shared = limits.as_ref().map(fs::File::lock_shared);
+    make()
+}
+
 /// What `make` makes, where the kernel's queues hold `length` events. The limits are
 /// read when an instance is made and are the machine's: they are changed for that
 /// moment only. None without the right to change them.
@@ -325,7 +343,7 @@ pub fn with_queue<T>(length: u32, make: impl FnOnce() -> T) -> Option<T> {
         "/proc/sys/fs/inotify/max_queued_events",
         "/proc/sys/fs/fanotify/max_queued_events",
     ];
-    let lock = fs::File::create(std::env::temp_dir().join("incron-test-queue.lock")).ok()?;
+    let lock = queue_limits()?;
     lock.lock().ok()?;
     let mut before = Vec::new();
     for limit in LIMITS {
@@ -372,13 +390,15 @@ pub fn in_own_mounts(name: &str) -> bool {
         eprintln!("left out: only root has mounts of its own");
         return false;
     }
-    let status = std::process::Command::new("unshare")
+    let mut command = std::process::Command::new("unshare");
+    command
         .args(["--mount", "--propagation", "private", "--"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
-        .env(MARK, "1")
-        .status()
-        .unwrap();
-    assert!(status.success(), "{name}, with mounts of its own");
+        .env(MARK, "1");
+    assert!(
+        apart::status(&mut command).unwrap().success(),
+        "{name}, with mounts of its own"
+    );
     false
 }

@@ -115,6 +115,30 @@ const CASES: &[Case] = &[
         "a file takes the place of a directory in an exchange, at a path through a link",
         "MkdirAll(d/b/c) Nameless(d/b/f) MkdirAll(d/g) MkdirAll(o/a/f/a) Link(d/b/f,d/g/g) Switch(o/a,d/a) Read Exchange(d/g/g,o/a/f) Check Write(d/b/f)",
     ),
+    (
+        "a file is written where the end of a bind mount shows it by its own path",
+        "MkdirAll(d/a/b) Bind(d/a/b,d/a) Check Unmount(d/a) Write(d/a/b/f)",
+    ),
+    (
+        "a directory takes the place of a link that leads to itself",
+        "MkdirAll(d/a/g) Symlink(d/b,d/a/a) Write(d/a/a) Exchange(d/a/a,d/b) Read Write(d/a/f) Exchange(d/a,d/b)",
+    ),
+    (
+        "one name of a file goes there and back and is removed, while another was renamed",
+        "Mkdir(d/a) Mkdir(d/b) Mkdir(d/c) Write(d/a/f) Link(d/a/f,d/b/g) Check Rename(d/b/g,d/c/g) Rename(d/a/f,d/c/f) Rename(d/c/f,d/a/f) Remove(d/a/f)",
+    ),
+    (
+        "a file goes there and back, and then by a link",
+        "Mkdir(d/a) Mkdir(d/c) Write(d/a/f) Check Rename(d/a/f,d/c/f) Rename(d/c/f,d/a/f) Link(d/a/f,d/c/f) Remove(d/a/f)",
+    ),
+    (
+        "a link is switched to where a tree has just been renamed from",
+        "MkdirAll(d/g/b/b) Switch(o/g/.h,d/a) Write(d/g/b/b/f) Rename(d/g,d/b) Switch(d/g,d/a)",
+    ),
+    (
+        "a file is uncovered after the one that was shown in its place was removed",
+        "Mkdir(d/a) Write(d/a/f) Mkdir(d/c) Write(d/c/f) Bind(d/c,d/a) Read RemoveAll(d/c) Unmount(d/a)",
+    ),
 ];
 
 /// All of them, as operations.
@@ -137,6 +161,7 @@ fn parse(text: &str) -> Op {
         "Mkdir" => Op::Mkdir(p),
         "MkdirAll" => Op::MkdirAll(p),
         "Tree" => Op::Tree(p),
+        "Remove" => Op::Remove(p),
         "RemoveAll" => Op::RemoveAll(p),
         "Rename" => Op::Rename(p, q),
         "Exchange" => Op::Exchange(p, q),

@@ -21,6 +21,8 @@ pub struct Need {
     pub since: usize,
     /// It had another name before: the name alone is new.
     pub renamed: bool,
+    /// It came along with a directory, and was heard of at any time before.
+    pub along: bool,
     pub paths: BTreeSet<String>,
     pub bits: Mask,
 }
@@ -155,11 +157,12 @@ impl Line {
                 let known = seen.contains(id) || self.sighted.contains(id);
                 let known = known || !plain && self.ever.contains(id);
                 if direct || !known && !step.uncovered {
-                    arrived.push((*id, path.clone(), *kind, known));
+                    let along = !direct && self.ever.contains(id);
+                    arrived.push((*id, path.clone(), *kind, known, along));
                 }
             }
         }
-        for (id, path, kind, known) in arrived {
+        for (id, path, kind, known, along) in arrived {
             let file = if kind == 'f' {
                 Mask::CLOSE_WRITE
             } else {
@@ -173,6 +176,7 @@ impl Line {
             let need = Need {
                 since: if self.rerouted { 0 } else { step.now },
                 renamed: known,
+                along,
                 paths: BTreeSet::from([path]),
                 bits,
             };
@@ -195,6 +199,7 @@ impl Line {
                 let need = Need {
                     since: step.now,
                     renamed: false,
+                    along: false,
                     paths,
                     bits,
                 };

@@ -297,9 +297,9 @@ fn mounts_that_move_with_their_directories_are_told_by_fanotify() {
     if !watch_kit::in_own_mounts(NAME) || !plays(marked()) {
         return;
     }
-    for (name, ops) in carried::all() {
-        assert_eq!(play(&ops, mounting(marked())), Ok(()), "{name}");
-    }
+    let play = |(name, ops): (_, Vec<Op>)| Some((name, play(&ops, mounting(marked())).err()?));
+    let failed: Vec<_> = carried::all().filter_map(play).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::operations::Op;
 use super::race;
 use super::scope::Shape;
 use super::snapshot::{Id, Snapshot, base, dir, id, snapshot};
-use super::watch_kit::{Kit, with_queue};
+use super::watch_kit::{Kit, with_queue, with_usual_queue};
 
 pub struct Model {
     pub kit: Kit,
@@ -67,7 +67,7 @@ impl Model {
     pub fn new(game: Game) -> Self {
         let make = || Self::with_lines(game);
         let small = game.queue.and_then(|length| with_queue(length, make));
-        small.unwrap_or_else(make)
+        small.unwrap_or_else(|| with_usual_queue(make))
     }
 
     fn with_lines(game: Game) -> Self {

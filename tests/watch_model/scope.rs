@@ -54,6 +54,30 @@ pub struct Scope {
     pattern: Option<Pattern>,
     /// Where its path leads, links followed, and what is there.
     real: Option<(String, Id)>,
+    /// The same, with what is missing at the end.
+    leads: PathBuf,
+}
+
+/// Where a path leads, links followed, and what is missing of it after them.
+fn leads(top: &Path, path: &str) -> PathBuf {
+    const MOST_LINKS: usize = 40;
+    let backwards = |path: &Path| -> Vec<_> {
+        let names = path.components().rev();
+        names.map(|name| name.as_os_str().to_owned()).collect()
+    };
+    let (mut at, mut todo, mut links) = (top.to_owned(), backwards(Path::new(path)), 0);
+    while let Some(name) = todo.pop() {
+        let next = at.join(name);
+        match fs::read_link(&next) {
+            // A link's own path is the root's or relative; `join` knows both.
+            Ok(target) if links < MOST_LINKS => {
+                links += 1;
+                todo.extend(backwards(&target));
+            }
+            _ => at = next,
+        }
+    }
+    at
 }
 
 impl Scope {
@@ -67,10 +91,13 @@ impl Scope {
             shape: shape.clone(),
             pattern: pattern.then(|| Pattern::compile(&spec).unwrap()),
             real: None,
+            leads: PathBuf::new(),
         }
     }
 
-    /// Looks where its path leads by now. True: elsewhere.
+    /// Looks where its path leads by now. True: elsewhere, also where nothing is there: a
+    /// link is looked at when its change is read, and what was done before that, but not
+    /// read yet, in the place that it leads to by then is told of that place.
     pub fn follow(&mut self, top: &Path) -> bool {
         let Shape::Tree { root, .. } = &self.shape else {
             return false;
@@ -81,7 +108,8 @@ impl Scope {
         };
         let real = fs::canonicalize(top.join(root)).ok().and_then(at);
         let before = std::mem::replace(&mut self.real, real);
-        before != self.real
+        let led = std::mem::replace(&mut self.leads, leads(top, root));
+        before != self.real || led != self.leads
     }
 
     /// The path under which it is told of what is at `path`; begins with `!` where

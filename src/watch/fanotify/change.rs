@@ -210,7 +210,7 @@ impl Fanotify {
         if bit.intersects(Mask::CREATE | Mask::MOVED_TO) {
             self.set_at(id, At::File, Some(target));
         } else if bit.intersects(Mask::DELETE | Mask::MOVED_FROM) {
-            self.set_at(id, At::Nothing, None);
+            self.lose_file(id);
         }
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Lost {
     pub since: Stamp,
     /// The number of the record from which on renames are not told.
     pub number: u64,
+    /// A file has been at the path since, and is gone.
+    pub passed: bool,
 }
 
 /// Directories that were renamed since something was lost, by their handles, with the
@@ -101,9 +103,18 @@ impl Fanotify {
                 identity,
                 since,
                 number,
+                passed: false,
             });
         }
         self.wandered.wanted = true;
+    }
+
+    /// The file that the path leads to is gone.
+    pub(super) fn lose_file(&mut self, id: RootId) {
+        if let Some(root) = self.roots.get_mut(id) {
+            root.lost.iter_mut().for_each(|lost| lost.passed = true);
+        }
+        self.set_at(id, At::Nothing, None);
     }
 
     /// The path of a root leads to this: what it was when the path led there before. A
@@ -112,7 +123,7 @@ impl Fanotify {
         let root = self.roots.get_mut(id)?;
         let found = root.lost.iter().position(|l| *l.identity == *identity)?;
         let back = root.lost.remove(found);
-        let replaced = root.way.at == At::File && found > 0;
+        let replaced = root.way.at == At::File && (found > 0 || back.passed);
         (!replaced).then_some(back)
     }
 

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 
 use super::Fanotify;
 use super::areas::Gone;
-use super::batch::{Batch, ONDIR};
+use super::batch::{self, Batch, ONDIR, RENAME};
 use super::exchange::{Half, NEAR, partner};
 use super::job::{Job, What};
 use super::parse::{Record, Span};
-use super::reach::{Reach, within};
+use super::reach::{Hit, Reach, within};
 use super::root::RootId;
 use super::tree::{Known, NodeId};
 use super::unfold::{kind, target};
@@ -130,31 +130,38 @@ impl Fanotify {
         }
         let mut found = false;
         for (target, way) in ways {
-            let place = |(dir, name): (Span, Span)| (batch.text(dir), batch.text(name));
-            let Some(last) = way.last().filter(|_| way.len() > 1) else {
-                continue;
-            };
-            let goes_on = way.iter().any(|r| place(r.from) == place(last.to));
-            let mut is_at = |at: (Span, Span)| {
-                let (dir, name) = (batch.text(at.0), batch.text(at.1));
-                self.is_there(dir, name, &target)
-            };
-            if !goes_on || is_at(last.to) {
-                continue;
-            }
-            let other = way.iter().map(|r| r.to).find(|&to| is_at(to));
-            if let Some(to) = other {
-                let record = Record {
-                    from: last.to,
-                    to,
-                    pidfd: -1,
-                    ..*last
-                };
+            if let Some(record) = self.went_on(batch, &target, &way) {
                 batch.add(record);
                 found = true;
             }
         }
         found
+    }
+
+    /// The rename of a thing that the records of its `way` do not show.
+    fn went_on(&mut self, batch: &mut Batch, target: &[u8], way: &[Record]) -> Option<Record> {
+        let last = way.last().filter(|_| way.len() > 1)?;
+        let same = |batch: &Batch, one: (Span, Span), other: (Span, Span)| {
+            batch.text(one.0) == batch.text(other.0) && batch.text(one.1) == batch.text(other.1)
+        };
+        let left = |batch: &Batch, to| way.iter().any(|r| same(batch, r.from, to));
+        let is_at = |this: &mut Self, batch: &Batch, to: (Span, Span)| {
+            this.is_there(batch.text(to.0), batch.text(to.1), target)
+        };
+        if !left(batch, last.to) || is_at(self, batch, last.to) {
+            return None;
+        }
+        // Another link to it may be where it never left, or have been made where it was.
+        let mut places = way.iter().map(|r| r.to).filter(|&to| left(batch, to));
+        let to = places.find(|&to| is_at(self, batch, to))?;
+        let (dir, name): batch::Place = (batch.text(to.0).into(), batch.text(to.1).into());
+        let (_, came) = batch.arrival(&dir, &name)?;
+        (came.mask & RENAME != 0).then_some(Record {
+            from: last.to,
+            to,
+            pidfd: -1,
+            ..*last
+        })
     }
 
     /// What is mounted in the directory goes with it.
@@ -256,9 +263,9 @@ impl Fanotify {
         (was, itself, now): (&Reach, &Reach, &Reach),
     ) {
         let trees = itself.hits.iter().filter(|h| !self.is_pattern(h.root));
-        let had: Vec<RootId> = trees.chain(&now.hits).map(|h| h.root).collect();
-        for root in had {
-            self.heard.note(record, root, Mask::ISDIR);
+        let had: Vec<&Hit> = trees.chain(&now.hits).collect();
+        for hit in had {
+            self.heard.note(record, hit, Mask::ISDIR);
         }
         let target = target(batch, record);
         let mut open = now.here.is_some() && itself.here.is_none();

@@ -1,8 +1,10 @@
 //! What happened while the table of mounts changed, told a second time: by the new
-//! table to those who heard nothing of it by the old one. What was done in a directory
-//! just before a mount hid it, and in one just after the end of a mount uncovered it,
-//! comes from one queue, which does not say when the mount was.
+//! table to those who heard nothing of it by the old one, or by a path that a mount or
+//! the end of one has taken from it. What was done in a directory just before a mount hid
+//! it, and in one just after the end of a mount uncovered it, comes from one queue, which
+//! does not say when the mount was.
 
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::batch::{Batch, RENAME};
@@ -17,39 +19,53 @@ use crate::table::Mask;
 use crate::watch::Report;
 use crate::watch::found::How;
 
-/// Which roots heard of which records of the batch at hand: by the place of a record,
-/// and the event that it was told as. `ISDIR`: they had the directory in their trees.
+/// Which roots heard of which records of the batch at hand, and by which path.
 #[derive(Default)]
 pub(super) struct Heard {
-    all: Vec<(u32, RootId, u32)>,
-    sorted: bool,
+    all: Vec<Word>,
+    /// So many of them are in order.
+    sorted: usize,
+    /// `$@` of words, as they came.
+    watches: Vec<OsString>,
     /// They are told again.
     again: bool,
     /// Where something was mounted or unmounted.
     changed: Vec<Box<[u8]>>,
 }
 
+/// The place of a record, a root, the event that it was told as, and the place of its `$@`
+/// among all. `ISDIR`: the root had the directory in its tree, wherever.
+type Word = (u32, RootId, u32, u32);
+
 impl Heard {
-    pub fn note(&mut self, record: Record, root: RootId, bit: Mask) {
-        self.all.push((record.place(), root, bit.0));
-        self.sorted = false;
+    pub fn note(&mut self, record: Record, hit: &Hit, bit: Mask) {
+        if self.watches.last() != Some(&hit.watch) {
+            self.watches.push(hit.watch.clone());
+        }
+        let watch = u32::try_from(self.watches.len() - 1).unwrap_or(u32::MAX);
+        self.all.push((record.place(), hit.root, bit.0, watch));
     }
 
-    fn knows(&self, record: Record, root: RootId, bit: Mask) -> bool {
-        let word = (record.place(), root, bit.0);
-        match self.sorted {
-            true => self.all.binary_search(&word).is_ok(),
-            false => self.all.contains(&word),
-        }
+    /// The paths by which the root has heard of it.
+    fn paths(&self, record: Record, root: RootId, bit: Mask) -> impl Iterator<Item = &OsStr> {
+        let first = (record.place(), root, bit.0, 0);
+        let sorted = self.all.get(..self.sorted).unwrap_or_default();
+        let from = sorted.partition_point(|word| *word < first);
+        let words = sorted.get(from..).unwrap_or_default().iter();
+        let same = move |word: &&Word| (word.0, word.1, word.2) == (first.0, first.1, first.2);
+        let words = words.take_while(same);
+        words.filter_map(|word| self.watches.get(word.3 as usize).map(OsString::as_os_str))
     }
 
     fn begin(&mut self, changed: Vec<Box<[u8]>>) {
         self.all.sort_unstable();
-        (self.sorted, self.again, self.changed) = (true, true, changed);
+        (self.sorted, self.again, self.changed) = (self.all.len(), true, changed);
     }
 
     pub fn clear(&mut self) {
         self.all.clear();
+        self.watches.clear();
+        self.sorted = 0;
     }
 }
 
@@ -156,27 +172,38 @@ impl Fanotify {
         };
         let new: Vec<&Hit> = now.hits.iter().filter(|hit| !known(hit)).collect();
         for hit in new {
-            if !self.heard_before(record, hit, Mask::ISDIR) {
+            if !self.heard_before(record, (hit, &now), Mask::ISDIR) {
                 self.ask(Job::dir(hit.root, &target, How::Moved).at(&hit.watch));
             }
         }
     }
 
     /// True where that is told again, and was heard before, or is told as new, or was
-    /// not to be heard: no mount has hidden it.
-    pub(super) fn heard_before(&self, record: Record, hit: &Hit, bit: Mask) -> bool {
-        let heard = || self.heard.knows(record, hit.root, bit);
+    /// not to be heard: no mount has hidden it. `now`: what the directory is by now.
+    pub(super) fn heard_before(
+        &self,
+        record: Record,
+        (hit, now): (&Hit, &Reach),
+        bit: Mask,
+    ) -> bool {
+        let stays = |watch: &OsStr| {
+            let mut now = now.hits.iter().filter(|other| other.root == hit.root);
+            bit == Mask::ISDIR
+                || now.any(|other| other.watch == watch)
+                || !self.is_changed(hit.root, watch)
+        };
+        let heard = || self.heard.paths(record, hit.root, bit).any(stays);
         let known = || self.is_fresh(hit.root, hit.area) || heard();
-        self.heard.again && (!self.is_changed(hit) || known())
+        self.heard.again && (!self.is_changed(hit.root, &hit.watch) || known())
     }
 
-    /// It is below a place where something was mounted or unmounted.
-    fn is_changed(&self, hit: &Hit) -> bool {
-        let Some(root) = self.roots.get(hit.root) else {
+    /// What the root calls so is below a place where something was mounted or unmounted.
+    fn is_changed(&self, root: RootId, watch: &OsStr) -> bool {
+        let Some(root) = self.roots.get(root) else {
             return false;
         };
         let route = root.route.strip_suffix(b"/").unwrap_or(&root.route);
-        let below = hit.watch.as_bytes().strip_prefix(route);
+        let below = watch.as_bytes().strip_prefix(route);
         let real = [&*root.way.real, below.unwrap_or_default()].concat();
         let real = real.strip_suffix(b"/").unwrap_or(&real);
         self.heard.changed.iter().any(|point| within(real, point))

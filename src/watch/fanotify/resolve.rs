@@ -123,7 +123,7 @@ impl Fanotify {
                 links += 1;
                 let target = readlinkat(&fd, "").ok().map(OsStringExt::into_vec);
                 let Some(target) = target.filter(|_| links <= MOST_LINKS) else {
-                    return Some(self.missing(here, &name, Vec::new(), real, way));
+                    return Some(self.missing(here, &name, todo, real, way));
                 };
                 if target.first() == Some(&b'/') {
                     let top = self.spot(start()?, b"")?;

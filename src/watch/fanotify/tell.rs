@@ -150,10 +150,10 @@ impl Fanotify {
             if !completes && matched.is_none() && !asked.intersects(bit) {
                 continue;
             }
-            if self.heard_before(record, hit, bit) {
+            if self.heard_before(record, (hit, reach), bit) {
                 continue;
             }
-            self.heard.note(record, hit.root, bit);
+            self.heard.note(record, hit, bit);
             let content = Mask::MODIFY | Mask::CLOSE | Mask::ATTRIB | Mask::ACCESS | Mask::OPEN;
             if excl && bit.intersects(content) && self.exists(owner.0, owner.1).is_none() {
                 continue;
