@@ -220,6 +220,41 @@ fn who_brought_what_a_scan_finds() {
     eprintln!("{found} of 300 were found by a scan");
 }
 
+/// Each thing in it, too: whoever made it elsewhere, it is here by whom renamed the tree,
+/// or made the link.
+#[test]
+fn who_brings_a_tree_brings_what_is_in_it() {
+    if !is_root() {
+        return;
+    }
+    let mut daemon =
+        Foreground::start("@W IN_MOVED_TO,who=true true\n@W/now IN_CREATE,who=true,key=now true\n");
+    let theirs = daemon.dir.path().join("theirs");
+    std::fs::create_dir(&theirs).unwrap();
+    std::os::unix::fs::chown(&theirs, Some(SOMEBODY), None).unwrap();
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let (tree, now) = (theirs.join("tree"), daemon.watched().join("now"));
+    as_user(SOMEBODY, &["mkdir", "-p", &text(&tree.join("sub"))]);
+    touch(&tree.join("sub/file"));
+    touch(&theirs.join("last"));
+    as_user(SOMEBODY, &["mv", &text(&tree), &text(&daemon.watched())]);
+    as_user(
+        SOMEBODY,
+        &["mv", &text(&theirs.join("last")), &text(&daemon.watched())],
+    );
+    let moved = daemon.events_until("last");
+    as_user(SOMEBODY, &["ln", "-s", "tree/sub", &text(&now)]);
+    let linked = daemon.events_until("file");
+    for (events, program) in [(moved, "/mv"), (linked, "/ln")] {
+        let event = events.iter().find(|event| event["name"] == "file").unwrap();
+        let actor = &event["actor"];
+        assert_eq!(event["origin"], "scan", "{event}");
+        assert_eq!(actor["uid"], SOMEBODY, "{event}");
+        assert_eq!(actor["confidence"], "exact", "{event}");
+        assert!(actor["exe"].as_str().unwrap().ends_with(program), "{event}");
+    }
+}
+
 /// As somebody else.
 fn as_user(uid: u32, words: &[&str]) {
     let mut command = Command::new(words[0]);

@@ -130,7 +130,7 @@ impl Fanotify {
             }
             let below = [&*step.dir, b"/", &*step.name].concat();
             if kind(record).is_empty() {
-                if self.link_changed(id, link, last, owner, bit) {
+                if self.link_changed(id, (link, last), owner, record, bit) {
                     continue;
                 }
                 if last {
@@ -144,7 +144,8 @@ impl Fanotify {
                 self.lose_way(id);
                 self.lose_links(id, &below);
             } else if bit == Mask::MOVED_TO {
-                self.ask(Job::top(id, How::Moved));
+                let by = self.actor(id, record);
+                self.ask(Job::top(id, How::Moved).by(by));
             } else if bit == Mask::CREATE && last {
                 let target = target(batch, record);
                 self.set_at(id, At::Dir, Some(target));
@@ -156,9 +157,9 @@ impl Fanotify {
     fn link_changed(
         &mut self,
         id: RootId,
-        link: bool,
-        last: bool,
+        (link, last): (bool, bool),
         owner: (&[u8], &[u8]),
+        record: Record,
         bit: Mask,
     ) -> bool {
         let names = Mask::CREATE | Mask::DELETE | Mask::MOVE;
@@ -182,7 +183,8 @@ impl Fanotify {
             } else {
                 How::Made
             };
-            self.ask(Job::top(id, how));
+            let by = self.actor(id, record);
+            self.ask(Job::top(id, how).by(by));
         }
         true
     }

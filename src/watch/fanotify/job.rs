@@ -1,8 +1,10 @@
 //! A tree that is to be scanned when all that is queued has been told.
 
 use std::ffi::{OsStr, OsString};
+use std::rc::Rc;
 
 use super::root::RootId;
+use crate::event::Actor;
 use crate::watch::found::How;
 
 /// What is to be scanned.
@@ -25,6 +27,8 @@ pub(super) struct Job {
     pub watch: Option<OsString>,
     /// What its path led to before: the number of the record with which that ended.
     pub lost: Option<u64>,
+    /// Who brought all of it, where a line asks for that.
+    pub by: Option<Rc<Actor>>,
     /// How often it has been done.
     pub tries: u32,
 }
@@ -38,6 +42,7 @@ impl Job {
             how,
             watch: None,
             lost: None,
+            by: None,
             tries: 0,
         }
     }
@@ -50,6 +55,7 @@ impl Job {
             how,
             watch: None,
             lost: None,
+            by: None,
             tries: 0,
         }
     }
@@ -58,6 +64,11 @@ impl Job {
     pub fn at(self, watch: &OsStr) -> Self {
         let watch = Some(watch.to_owned());
         Self { watch, ..self }
+    }
+
+    /// As what that process brought.
+    pub fn by(self, by: Option<Rc<Actor>>) -> Self {
+        Self { by, ..self }
     }
 
     /// True where it tells of all that is at the path of that root.
@@ -73,6 +84,7 @@ impl Job {
             how,
             watch: None,
             lost: None,
+            by: None,
             tries: 0,
         }
     }

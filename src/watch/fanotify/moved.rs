@@ -2,6 +2,7 @@
 //! comes into the reach of a root by it is scanned for that root.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::Fanotify;
 use super::areas::Gone;
@@ -13,6 +14,7 @@ use super::reach::{Hit, Reach, within};
 use super::root::RootId;
 use super::tree::{Known, NodeId};
 use super::unfold::{kind, target};
+use crate::event::Actor;
 use crate::table::Mask;
 use crate::watch::Report;
 use crate::watch::found::How;
@@ -286,7 +288,9 @@ impl Fanotify {
             open |= !had || bounded || pattern;
             if had && !pattern {
                 match self.pending(hit.root, from) {
-                    Some(how) => self.ask(Job::dir(hit.root, &target, how).at(&hit.watch)),
+                    Some((how, by)) => {
+                        self.ask(Job::dir(hit.root, &target, how).at(&hit.watch).by(by));
+                    }
                     None if self.scanning => {
                         self.settled.insert((hit.root, target.clone()));
                     }
@@ -296,7 +300,8 @@ impl Fanotify {
                 let within = !pattern && was.serves(hit.root);
                 let how = if within { How::Made } else { How::Moved };
                 self.settled.remove(&(hit.root, target.clone()));
-                self.ask(Job::dir(hit.root, &target, how).at(&hit.watch));
+                let by = self.actor(hit.root, record);
+                self.ask(Job::dir(hit.root, &target, how).at(&hit.watch).by(by));
             }
         }
         if open {
@@ -312,8 +317,9 @@ impl Fanotify {
         self.roots.get(root).is_some_and(|r| r.pattern.is_some())
     }
 
-    /// How the content of the directory `id` is still to be told to a root, if it is.
-    fn pending(&self, root: RootId, id: Option<NodeId>) -> Option<How> {
+    /// How, and as whose doing, the content of the directory `id` is still to be told to
+    /// a root, if it is.
+    fn pending(&self, root: RootId, id: Option<NodeId>) -> Option<(How, Option<Rc<Actor>>)> {
         let above = |key: &[u8]| id.is_some_and(|id| self.tree.chain(id).any(|n| *n.key == *key));
         let in_mount = |mount: u64| {
             let path = self.tree.path(id?)?;
@@ -329,6 +335,7 @@ impl Fanotify {
                     What::Dir(key) => above(key),
                 }
         };
-        self.jobs.iter().find(covers).map(|job| job.how)
+        let job = self.jobs.iter().find(covers)?;
+        Some((job.how, job.by.clone()))
     }
 }

@@ -119,7 +119,7 @@ impl Fanotify {
             twice: false,
             thing,
         };
-        self.tell_all(job.root, job.how, vec![found], (batch, at), out);
+        self.tell_all(&job, vec![found], (batch, at), out);
     }
 
     /// Where the root of a job has the directory at `path`, if it has it where it was
@@ -177,7 +177,7 @@ impl Fanotify {
             job.tries += 1;
             return self.ask(job);
         }
-        self.tell_all(job.root, job.how, found, (batch, at), out);
+        self.tell_all(&job, found, (batch, at), out);
         if let Some(root) = self.roots.get_mut(job.root) {
             let told = |mount: u64| parts.iter().any(|p| p.mount == Some(mount));
             let areas = root.way.areas.iter_mut();
@@ -191,12 +191,12 @@ impl Fanotify {
     /// `at` on tell of that, from its arrival on and with the process behind it.
     fn tell_all(
         &mut self,
-        root: RootId,
-        how: How,
+        job: &Job,
         found: Vec<Found>,
         (batch, at): (&mut Batch, usize),
         out: &mut Vec<Report>,
     ) {
+        let (root, how) = (job.root, job.how);
         self.extend(batch);
         let mut told = Vec::with_capacity(found.len());
         for found in found {
@@ -205,6 +205,7 @@ impl Fanotify {
                 Some((arrived, _)) if arrived >= at => {}
                 arrival => {
                     let actor = arrival.and_then(|(_, record)| self.actor(root, record));
+                    let actor = actor.or_else(|| job.by.clone());
                     self.tell_found(root, &found, (how, actor), out);
                     told.push(found);
                 }
