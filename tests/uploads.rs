@@ -47,6 +47,20 @@ const SAMBA: &str = "mkdir $S/smb; printf '[global]\nserver role = standalone se
     [w]\npath = %s\nguest ok = yes\nread only = no\nforce user = root\n' $P $S $S $S $S $S $S $S $D > $S/conf; \
     serve smbd -F -s $S/conf";
 
+/// A download by a window that nobody sees, with the words of WebDriver.
+const BROWSER: &str = r#"
+    chromedriver --port=0 >$S/driver 2>&1 & driver=$!; trap 'kill $driver $server; wait $driver $server || :' EXIT
+    again grep -q 'successfully on port' $S/driver
+    sessions=http://127.0.0.1:$(sed -n 's/.*successfully on port \([0-9]*\).*/\1/p' $S/driver)/session
+    args='"--headless","--no-sandbox","--disable-gpu","--disable-quic","--no-first-run","--disable-sync",
+        "--disable-background-networking","--disable-component-update","--user-data-dir='$S/profile'"'
+    options='{"binary":"/usr/bin/chromium","args":['$args'],"prefs":{"download.default_directory":"'$D'"}}'
+    curl -sSf -o $S/session -d '{"capabilities":{"alwaysMatch":{"goog:chromeOptions":'"$options"'}}}' $sessions
+    session=$sessions/$(sed 's/.*"sessionId":"\([^"]*\)".*/\1/' $S/session)
+    curl -sSf -d '{"url":"http://127.0.0.1:'$P'/f"}' $session/url
+    again cmp -s $S/f $D/f
+    curl -sSf -X DELETE $session"#;
+
 const fn program(
     name: &'static str,
     needs: &'static [&'static str],
@@ -116,6 +130,11 @@ const PROGRAMS: &[Program] = &[
         "web; again curl -sSf -o $D/f http://127.0.0.1:$P/f",
     ),
     program(
+        "Chromium, a download",
+        &["chromium", "chromedriver", "curl", "python3"],
+        "web; again curl -sSf -o /dev/null http://127.0.0.1:$P/f; browser",
+    ),
+    program(
         "`wget`",
         &["wget", "curl", "python3"],
         "web; again curl -sSf -o /dev/null http://127.0.0.1:$P/f; wget -q -O $D/f http://127.0.0.1:$P/f",
@@ -143,6 +162,7 @@ fn act(program: &Program) -> Option<(String, String)> {
     let script = format!(
         "set -e; S={s} D={} P={port} SFTP={SFTP}\n{SERVE}\nftp() {{ {VSFTPD}; }}\nsmb() {{ {SAMBA}; }}\n\
          web() {{ serve python3 -m http.server -b 127.0.0.1 -d $S $P; }}\n\
+         browser() {{ {BROWSER}; }}\n\
          head -c 3000000 /dev/urandom > $S/f\n{}",
         d.display(),
         program.upload,
