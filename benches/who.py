@@ -6,11 +6,12 @@ file, reaped at once. auditd runs with a configuration of its own and one rule: 
 unlinkat in that directory, which is no more than we are asked for, or a watch of what is
 written there (-w DIR -p wa), as people have it. Rule and audit are taken back.
 """
-import json, os, resource, signal, subprocess, tempfile
+import json, os, pwd, resource, signal, subprocess, tempfile
 from kit import Daemon, HERE, children, compile, cpu, main, row, settled, until
 
 KIT = os.path.join(HERE, "..", "tests", "actor_kit")
-UID, COUNT = 54321, 2000
+# One that has a name: auditd asks all over again for one that has not.
+UID, COUNT = pwd.getpwnam("nobody").pw_uid, 2000
 RM = os.path.realpath("/bin/rm")
 
 
@@ -36,7 +37,8 @@ WATCH = ("-w", "{}", "-p", "wa")
 
 
 class Audit:
-    """auditd by hand, with one rule; the kernel's audit is off again after it."""
+    """auditd by hand, as Debian ships it: users by number and by name, as we tell them.
+    One rule; the kernel's audit is off again after it."""
 
     def __init__(self, work, directory, rule):
         self.rule, self.conf = [word.format(directory) for word in rule], os.path.join(work, "audit")
@@ -44,9 +46,10 @@ class Audit:
         self.log = os.path.join(self.conf, "audit.log")
         if os.path.exists(self.log):
             os.unlink(self.log)
+        settings = dict(line.split(" = ") for line in open("/etc/audit/auditd.conf").read().splitlines() if " = " in line)
+        settings.update(log_file=self.log, plugin_dir=f"{self.conf}/plugins.d", max_log_file="100")
         with open(os.path.join(self.conf, "auditd.conf"), "w") as f:
-            f.write(f"log_file = {self.log}\nlog_format = RAW\nflush = INCREMENTAL_ASYNC\nfreq = 50\n"
-                    f"max_log_file = 100\nnum_logs = 2\nspace_left = 75\nadmin_space_left = 50\nplugin_dir = {self.conf}/plugins.d\n")
+            f.writelines(f"{key} = {value}\n" for key, value in settings.items())
         os.chmod(os.path.join(self.conf, "auditd.conf"), 0o640)
 
     def __enter__(self):
