@@ -86,6 +86,15 @@ impl Aliases {
         self.entries.get_mut(&id)
     }
 
+    /// All that was queued when the member was looked at has come.
+    pub fn settle(&mut self, id: LineId) {
+        if let Some(Entry::Member(alias)) = self.entries.get_mut(&id)
+            && let Some(layers) = &mut alias.layers
+        {
+            layers.settle();
+        }
+    }
+
     /// The number of a member, watched for `line`.
     pub fn of(&self, line: LineId, member: &str) -> Option<LineId> {
         self.by_line.get(&line)?.get(member).copied()

@@ -26,6 +26,11 @@ impl Layers {
         })
     }
 
+    /// All that was queued when this was made has been translated.
+    pub fn settle(&mut self) {
+        self.0.settle();
+    }
+
     /// What `event`, with its real paths, means inside; empty: nothing.
     pub fn translate(&mut self, event: &Event) -> Vec<Event> {
         self.0.translate(event)
