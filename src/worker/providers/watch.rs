@@ -49,10 +49,6 @@ impl Engine {
         member: &Rc<Member>,
         reports: &mut Vec<Report>,
     ) {
-        let layered = member.overlay.is_some();
-        if layered {
-            self.hear_all_queued();
-        }
         let Some(served) = self.lines.get(line) else {
             return;
         };
@@ -65,22 +61,18 @@ impl Engine {
             reports.push(Report::Problem(id, Problem { message, serious }));
             return;
         }
+        let layered = member.overlay.is_some();
         if layered {
             request.mask |= overlay::ASKED;
         }
         self.source.explain(&request, reports);
         self.source.add(request, reports);
         if layered {
-            self.hear_all_queued();
+            // What is queued may be what the look at the layers has seen. An error comes
+            // again with the next read.
+            let _ = self.drain_source();
             self.providers.aliases.settle(id);
         }
-    }
-
-    /// Before a layer is looked at, and after it is watched: what was queued then may be what
-    /// the look has seen.
-    fn hear_all_queued(&mut self) {
-        // An error comes again with the next read.
-        let _ = self.drain_source();
     }
 
     /// An event of a member, or of the program of a provider.
