@@ -69,9 +69,9 @@ pub struct Layer {
 
 impl Layer {
     /// For the directory that a container's changes go to, and what lies below it,
-    /// the top one first. Make it before `upper` is watched: it notes what has
-    /// been deleted by then. What was queued at that time may come in spite of that, and
-    /// be noted already: [`Layer::settle`] says that all of it has come.
+    /// the top one first. Make it when `upper` is watched, before an event of it is
+    /// translated: it notes what has been deleted by then. What is queued at that time
+    /// may be noted already; [`Layer::settle`] says that all of it has come.
     pub fn new(upper: PathBuf, lower: Vec<PathBuf>) -> Layer {
         Self::with(upper, lower, false)
     }

@@ -1,7 +1,7 @@
-//! What comes while it may be from before the layers were looked at: one mark serves all
-//! containers, so records of a layer may be queued when it is made. The look has seen what
-//! they tell of, so that a whiteout's arrival would be taken for that of a file in its place.
-//! Until all of them have come, what stands there decides.
+//! What comes while it may be from before the layers were looked at. A layer is watched before
+//! it is looked at, and one mark serves all containers, so the look may have seen what records
+//! tell of that are still queued: a whiteout's arrival would be taken for that of a file in
+//! its place. Until all of them have come, what stands there decides.
 
 use super::Layer;
 use super::known::Became;

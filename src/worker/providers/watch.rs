@@ -68,8 +68,9 @@ impl Engine {
         self.source.explain(&request, reports);
         self.source.add(request, reports);
         if layered {
-            // What is queued may be what the look at the layers has seen. An error comes
-            // again with the next read.
+            self.providers.aliases.look(id);
+            // What is queued may be what the look has seen. An error comes again with the
+            // next read.
             let _ = self.drain_source();
             self.providers.aliases.settle(id);
         }
