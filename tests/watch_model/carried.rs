@@ -139,6 +139,18 @@ const CASES: &[Case] = &[
         "a file is uncovered after the one that was shown in its place was removed",
         "Mkdir(d/a) Write(d/a/f) Mkdir(d/c) Write(d/c/f) Bind(d/c,d/a) Read RemoveAll(d/c) Unmount(d/a)",
     ),
+    (
+        "a directory is renamed beside a mount over a mount over a mount",
+        "Mkdir(d/f) MkdirAll(d/a/.h/.h) MkdirAll(d/.h) Mkdir(d/b) Bind(d/.h,d/b) Mount(d/b) Read Mount(d/b) Check Rename(d/a,d/f/b) Mkdir(d/b/f)",
+    ),
+    (
+        "a directory with a mount in it goes there and back",
+        "Mkdir(d/f) MkdirAll(d/.h) MkdirAll(d/a/b) Bind(d/.h,d/a/b) Mount(d/a/b) Read Mount(d/a/b) Check Rename(d/a,d/f/b) Rename(d/f/b,d/a) Check Mkdir(d/a/b/f)",
+    ),
+    (
+        "a directory with a mount in it goes there and back past a pattern",
+        "MkdirAll(d/f) MkdirAll(d/a/b) Mount(d/a/b) Check Rename(d/a,d/f/b) Rename(d/f/b,d/a) Mkdir(d/a/b/f)",
+    ),
 ];
 
 /// All of them, as operations.
