@@ -151,6 +151,14 @@ const CASES: &[Case] = &[
         "a directory with a mount in it goes there and back past a pattern",
         "MkdirAll(d/f) MkdirAll(d/a/b) Mount(d/a/b) Check Rename(d/a,d/f/b) Rename(d/f/b,d/a) Mkdir(d/a/b/f)",
     ),
+    (
+        "a bind mount elsewhere has the number of one that has ended",
+        "MkdirAll(d/a) MkdirAll(d/g) MkdirAll(o/a/b) MkdirAll(o/b/c) Bind(o/a,d/a) Check Unmount(d/a) Bind(o/b,d/g)",
+    ),
+    (
+        "a mount comes along with a directory that a bind mount shows",
+        "Tree(o/b/g/g) Mount(o/b/g) Mkdir(d/f) Tree(d/c) Bind(o/b,d/f) Check Rename(o/b,d/c/c) Read Write(d/c/c/g/f)",
+    ),
 ];
 
 /// All of them, as operations.

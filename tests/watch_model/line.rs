@@ -156,6 +156,10 @@ impl Line {
                 *self.came.entry(base(path).to_owned()).or_default() += 1;
                 let known = seen.contains(id) || self.sighted.contains(id);
                 let known = known || !plain && self.ever.contains(id);
+                // The root of a mount comes along with a directory that is known from elsewhere,
+                // which is not looked through: its name is that of a directory in there.
+                let above = self.dirs_now.get(dir(path));
+                let known = known || above.is_some_and(|at| at.0 != id.0 && seen.contains(at));
                 if direct || !known && !step.uncovered {
                     let along = !direct && self.ever.contains(id);
                     arrived.push((*id, path.clone(), *kind, known, along));

@@ -64,7 +64,15 @@ impl Fanotify {
                 }
             };
             dir.extend_from_slice(&mount.root);
-            let same = |a: &&Area| a.mount == mount.id && a.dir.get(..8) == dir.get(..8);
+            // The number of a mount is given to the next one.
+            let unique = fanotify::unique_mount_id(fd.as_fd()).unwrap_or(0);
+            let same = |a: &&Area| {
+                let is = match a.unique.min(unique) {
+                    0 => *a.dir == *dir,
+                    _ => a.unique == unique,
+                };
+                a.mount == mount.id && a.dir.get(..8) == dir.get(..8) && is
+            };
             let known = known.iter().find(same);
             way.areas.push(Area {
                 fresh: known.is_none_or(|a| a.fresh),
@@ -73,6 +81,7 @@ impl Fanotify {
                 below: rest.into(),
                 mount: mount.id,
                 parent: mount.parent,
+                unique,
                 ..Area::default()
             });
         }

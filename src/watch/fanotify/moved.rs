@@ -82,10 +82,10 @@ impl Fanotify {
         let owner = (&*old.0, &*old.1);
         // Said of what has taken the name just now, it stays.
         let other = self.is_taken(batch, record);
-        let words = other.then(|| self.told.take(owner)).unwrap_or_default();
+        let words = other.then(|| self.told.take(owner));
         self.tell_name(batch, at, &was, owner, record, Mask::MOVED_FROM, None, out);
         self.steps(batch, at, &was, owner, record, Mask::MOVED_FROM, out);
-        if other {
+        if let Some(words) = words {
             self.told.put_back(owner, words);
         }
         if isdir {
