@@ -191,3 +191,21 @@ fn what_a_mount_hides_has_not_moved_to_where_else_it_is_seen() {
         assert_eq!(play(ops, Game { deck, ..plain() }), Ok(()));
     }
 }
+
+#[test]
+fn a_directory_that_comes_to_a_name_in_two_exchanges_leaves_it() {
+    let p = |s: &str| s.to_owned();
+    let ops = [
+        Op::Mkdir(p("d/a")),
+        Op::MkdirAll(p("d/f/f/a")),
+        Op::Mkdir(p("d/.h")),
+        Op::MkdirAll(p("o/g/g")),
+        Op::Check,
+        Op::Exchange(p("d/f"), p("d/a")),
+        Op::Exchange(p("o/g"), p("d/a")),
+        Op::Read,
+        Op::Rename(p("d/a"), p("d/.h/.h")),
+        Op::Probe,
+    ];
+    both(&ops);
+}
