@@ -159,6 +159,10 @@ const CASES: &[Case] = &[
         "a mount comes along with a directory that a bind mount shows",
         "Tree(o/b/g/g) Mount(o/b/g) Mkdir(d/f) Tree(d/c) Bind(o/b,d/f) Check Rename(o/b,d/c/c) Read Write(d/c/c/g/f)",
     ),
+    (
+        "a directory is renamed where a mount has ended",
+        "MkdirAll(d/a/f/.h) Mount(d/a) MkdirAll(d/g/f/f) Read Unmount(d/a) Mkdir(d/g/b) Rename(d/a,d/g/b/f)",
+    ),
 ];
 
 /// All of them, as operations.
