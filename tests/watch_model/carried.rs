@@ -163,6 +163,10 @@ const CASES: &[Case] = &[
         "a directory is renamed where a mount has ended",
         "MkdirAll(d/a/f/.h) Mount(d/a) MkdirAll(d/g/f/f) Read Unmount(d/a) Mkdir(d/g/b) Rename(d/a,d/g/b/f)",
     ),
+    (
+        "a tree is made on the way to where a bind mount shows it to a pattern",
+        "Write(d/b) MkdirAll(d/f/g/a) Exchange(d/f,d/b) Bind(d/b,d/b/g) Tree(d/b/c/a)",
+    ),
 ];
 
 /// All of them, as operations.

@@ -33,7 +33,9 @@ impl Fanotify {
                 self.tree.insert(&target, id, name, false);
                 if self.scanning {
                     let reach = self.reach_at(id, name);
-                    let all = reach.hits.iter().map(|h| (h.root, target.clone()));
+                    // On the way to what a pattern matches nothing is told.
+                    let told = reach.hits.iter().filter(|h| h.served);
+                    let all = told.map(|h| (h.root, target.clone()));
                     self.settled.extend(all);
                 }
             } else {
