@@ -167,6 +167,10 @@ const CASES: &[Case] = &[
         "a tree is made on the way to where a bind mount shows it to a pattern",
         "Write(d/b) MkdirAll(d/f/g/a) Exchange(d/f,d/b) Bind(d/b,d/b/g) Tree(d/b/c/a)",
     ),
+    (
+        "a directory bound over itself hides the mount in it",
+        "Switch(d/b/b,d/a) Tree(d/c) Mount(d/c/a) Exchange(d/c,d/a) Read Bind(d/a,d/a)",
+    ),
 ];
 
 /// All of them, as operations.

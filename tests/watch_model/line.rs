@@ -316,7 +316,8 @@ pub struct Step<'a> {
     pub alive: &'a BTreeSet<Id>,
     /// Where it mounted something: that is not told.
     pub mounted: Option<String>,
-    /// It was the end of a mount: what is there now was there before.
+    /// It was the end of a mount, or one that hides others only (a directory bound over
+    /// itself): what is there now was there before.
     pub uncovered: bool,
     /// Things may be out of sight below a mount.
     pub hidden: bool,
