@@ -171,6 +171,10 @@ const CASES: &[Case] = &[
         "a directory bound over itself hides the mount in it",
         "Switch(d/b/b,d/a) Tree(d/c) Mount(d/c/a) Exchange(d/c,d/a) Read Bind(d/a,d/a)",
     ),
+    (
+        "a directory is renamed where a mount has ended, and a bind mount shows it elsewhere",
+        "MkdirAll(d/a/g/a) MkdirAll(d/c/c/a) Mkdir(d/g) Bind(d/c,d/a) Mount(d/c) Read Unmount(d/c) Rename(d/c,d/g/b)",
+    ),
 ];
 
 /// All of them, as operations.
