@@ -35,6 +35,24 @@ fn a_directory_tells_of_its_files_and_of_those_below() {
     assert_eq!(kit.source.fanotify_figures().unwrap().marks, 1);
 }
 
+/// As overlayfs does when a directory of an image is removed.
+#[test]
+fn what_an_exchange_brings_into_a_tree_that_is_still_to_be_scanned_is_told_once() {
+    let Some(mut kit) = kit_or_skip() else { return };
+    for dir in ["d", "o/x/s", "o/y"] {
+        kit.mkdir(dir);
+    }
+    kit.line("d", Mask::MOVE);
+    kit.mv("o/x", "d/x");
+    kit.exchange("o/y", "d/x/s");
+    let all = [
+        "MOVED_TO,ISDIR d|x",
+        "MOVED_TO,ISDIR d/x|s",
+        "MOVED_FROM,ISDIR d/x|s",
+    ];
+    assert_eq!(kit.told(), all);
+}
+
 /// inotify loses a part of these without a scan; here there is none.
 #[test]
 fn seven_thousand_of_seven_thousand() {

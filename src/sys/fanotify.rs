@@ -196,6 +196,21 @@ pub fn fsid(target: BorrowedFd<'_>) -> io::Result<[u8; 8]> {
 /// # Errors
 /// As statx(2); `Unsupported` before Linux 5.8.
 pub fn mount_id(target: BorrowedFd<'_>) -> io::Result<u64> {
+    mount_number(target, libc::STATX_MNT_ID)
+}
+
+/// A number of that mount which no other one has or will have.
+///
+/// # Errors
+/// As statx(2); `Unsupported` before Linux 6.8.
+pub fn unique_mount_id(target: BorrowedFd<'_>) -> io::Result<u64> {
+    mount_number(target, STATX_MNT_ID_UNIQUE)
+}
+
+/// From <linux/stat.h>.
+const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
+
+fn mount_number(target: BorrowedFd<'_>, which: u32) -> io::Result<u64> {
     let mut out = MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: the name is NUL-terminated, `out` is a whole `struct statx`.
     let rc = unsafe {
@@ -203,7 +218,7 @@ pub fn mount_id(target: BorrowedFd<'_>) -> io::Result<u64> {
             target.as_raw_fd(),
             c"".as_ptr(),
             libc::AT_EMPTY_PATH,
-            libc::STATX_MNT_ID,
+            which,
             out.as_mut_ptr(),
         )
     };
@@ -212,7 +227,7 @@ pub fn mount_id(target: BorrowedFd<'_>) -> io::Result<u64> {
     }
     // SAFETY: zeroed plain integers are valid, and the kernel filled them in.
     let stat = unsafe { out.assume_init() };
-    if stat.stx_mask & libc::STATX_MNT_ID == 0 {
+    if stat.stx_mask & which == 0 {
         return Err(io::ErrorKind::Unsupported.into());
     }
     Ok(stat.stx_mnt_id)

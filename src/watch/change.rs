@@ -131,8 +131,7 @@ impl Inotify {
             return; // it leads there from another of the places that it had
         }
         if !self.tree.within(parent, child) {
-            self.tree.relocate(child, parent, name);
-            self.tree.limbo(child);
+            self.tree.relocate_in_limbo(child, parent, name);
         }
         self.flag(child, INSIDE);
     }

@@ -161,6 +161,20 @@ impl Tree {
     }
 
     fn attach(&mut self, id: NodeId, parent: NodeId) {
+        self.link(id, parent);
+        let Some(n) = self.get_mut(id) else { return };
+        if parent != NodeId::NONE {
+            let name = std::mem::take(&mut n.name);
+            let key = self.key(parent, &name);
+            self.index.insert(key, id);
+            if let Some(n) = self.get_mut(id) {
+                n.name = name;
+            }
+        }
+    }
+
+    /// Among the children of `parent`.
+    fn link(&mut self, id: NodeId, parent: NodeId) {
         let mut first = NodeId::NONE;
         if let Some(p) = self.get_mut(parent) {
             first = std::mem::replace(&mut p.child, id);
@@ -173,14 +187,6 @@ impl Tree {
         n.next = first;
         n.prev = NodeId::NONE;
         n.flags &= !(LIMBO | INSIDE | LEFT);
-        if parent != NodeId::NONE {
-            let name = std::mem::take(&mut n.name);
-            let key = self.key(parent, &name);
-            self.index.insert(key, id);
-            if let Some(n) = self.get_mut(id) {
-                n.name = name;
-            }
-        }
     }
 
     fn detach(&mut self, id: NodeId) {
@@ -243,6 +249,16 @@ impl Tree {
             n.name = name.into();
         }
         self.attach(id, parent);
+    }
+
+    /// The same, in limbo: the name leads to another one there.
+    pub fn relocate_in_limbo(&mut self, id: NodeId, parent: NodeId, name: &[u8]) {
+        self.detach(id);
+        if let Some(n) = self.get_mut(id) {
+            n.name = name.into();
+        }
+        self.link(id, parent);
+        self.limbo(id);
     }
 
     /// Forgets a place that has nothing below it.
@@ -353,5 +369,10 @@ mod tests {
         assert_eq!(t.children(b).count(), 0);
         let d = t.insert(b, r, b"d", 9, NodeId::NONE);
         assert_eq!(name(&t, d), b"b/d");
+        let e = t.insert(top, r, b"e", 10, NodeId::NONE);
+        t.relocate_in_limbo(d, top, b"e");
+        assert_eq!(name(&t, d), b"e");
+        assert_eq!(t.find(top, b"e"), Some(e), "the name still leads there");
+        assert_eq!(t.stray(top, b"e"), Some(d));
     }
 }

@@ -139,6 +139,42 @@ const CASES: &[Case] = &[
         "a file is uncovered after the one that was shown in its place was removed",
         "Mkdir(d/a) Write(d/a/f) Mkdir(d/c) Write(d/c/f) Bind(d/c,d/a) Read RemoveAll(d/c) Unmount(d/a)",
     ),
+    (
+        "a directory is renamed beside a mount over a mount over a mount",
+        "Mkdir(d/f) MkdirAll(d/a/.h/.h) MkdirAll(d/.h) Mkdir(d/b) Bind(d/.h,d/b) Mount(d/b) Read Mount(d/b) Check Rename(d/a,d/f/b) Mkdir(d/b/f)",
+    ),
+    (
+        "a directory with a mount in it goes there and back",
+        "Mkdir(d/f) MkdirAll(d/.h) MkdirAll(d/a/b) Bind(d/.h,d/a/b) Mount(d/a/b) Read Mount(d/a/b) Check Rename(d/a,d/f/b) Rename(d/f/b,d/a) Check Mkdir(d/a/b/f)",
+    ),
+    (
+        "a directory with a mount in it goes there and back past a pattern",
+        "MkdirAll(d/f) MkdirAll(d/a/b) Mount(d/a/b) Check Rename(d/a,d/f/b) Rename(d/f/b,d/a) Mkdir(d/a/b/f)",
+    ),
+    (
+        "a bind mount elsewhere has the number of one that has ended",
+        "MkdirAll(d/a) MkdirAll(d/g) MkdirAll(o/a/b) MkdirAll(o/b/c) Bind(o/a,d/a) Check Unmount(d/a) Bind(o/b,d/g)",
+    ),
+    (
+        "a mount comes along with a directory that a bind mount shows",
+        "Tree(o/b/g/g) Mount(o/b/g) Mkdir(d/f) Tree(d/c) Bind(o/b,d/f) Check Rename(o/b,d/c/c) Read Write(d/c/c/g/f)",
+    ),
+    (
+        "a directory is renamed where a mount has ended",
+        "MkdirAll(d/a/f/.h) Mount(d/a) MkdirAll(d/g/f/f) Read Unmount(d/a) Mkdir(d/g/b) Rename(d/a,d/g/b/f)",
+    ),
+    (
+        "a tree is made on the way to where a bind mount shows it to a pattern",
+        "Write(d/b) MkdirAll(d/f/g/a) Exchange(d/f,d/b) Bind(d/b,d/b/g) Tree(d/b/c/a)",
+    ),
+    (
+        "a directory bound over itself hides the mount in it",
+        "Switch(d/b/b,d/a) Tree(d/c) Mount(d/c/a) Exchange(d/c,d/a) Read Bind(d/a,d/a)",
+    ),
+    (
+        "a directory is renamed where a mount has ended, and a bind mount shows it elsewhere",
+        "MkdirAll(d/a/g/a) MkdirAll(d/c/c/a) Mkdir(d/g) Bind(d/c,d/a) Mount(d/c) Read Unmount(d/c) Rename(d/c,d/g/b)",
+    ),
 ];
 
 /// All of them, as operations.

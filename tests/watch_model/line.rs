@@ -156,6 +156,10 @@ impl Line {
                 *self.came.entry(base(path).to_owned()).or_default() += 1;
                 let known = seen.contains(id) || self.sighted.contains(id);
                 let known = known || !plain && self.ever.contains(id);
+                // The root of a mount comes along with a directory that is known from elsewhere,
+                // which is not looked through: its name is that of a directory in there.
+                let above = self.dirs_now.get(dir(path));
+                let known = known || above.is_some_and(|at| at.0 != id.0 && seen.contains(at));
                 if direct || !known && !step.uncovered {
                     let along = !direct && self.ever.contains(id);
                     arrived.push((*id, path.clone(), *kind, known, along));
@@ -312,7 +316,8 @@ pub struct Step<'a> {
     pub alive: &'a BTreeSet<Id>,
     /// Where it mounted something: that is not told.
     pub mounted: Option<String>,
-    /// It was the end of a mount: what is there now was there before.
+    /// It was the end of a mount, or one that hides others only (a directory bound over
+    /// itself): what is there now was there before.
     pub uncovered: bool,
     /// Things may be out of sight below a mount.
     pub hidden: bool,

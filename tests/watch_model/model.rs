@@ -182,6 +182,11 @@ impl Model {
             Op::Mount(p) | Op::Bind(_, p) => self.real(p),
             _ => None,
         };
+        // Not what is mounted in it: that is hidden by it.
+        let over_itself = |at: &String| {
+            let before = self.before.get(at).map(|(id, _)| id);
+            before == after.get(at).map(|(id, _)| id)
+        };
         let step = Step {
             now: self.now,
             top: &self.top,
@@ -191,8 +196,8 @@ impl Model {
             written,
             nameless: matches!(op, Op::Nameless(_)),
             alive: &alive,
+            uncovered: matches!(op, Op::Unmount(_)) || mounted.as_ref().is_some_and(over_itself),
             mounted,
-            uncovered: matches!(op, Op::Unmount(_)),
             hidden: self.game.deck.mounts,
             overflows: self.game.queue.is_some(),
         };

@@ -64,7 +64,15 @@ impl Fanotify {
                 }
             };
             dir.extend_from_slice(&mount.root);
-            let same = |a: &&Area| a.mount == mount.id && a.dir.get(..8) == dir.get(..8);
+            // The number of a mount is given to the next one.
+            let unique = fanotify::unique_mount_id(fd.as_fd()).unwrap_or(0);
+            let same = |a: &&Area| {
+                let is = match a.unique.min(unique) {
+                    0 => *a.dir == *dir,
+                    _ => a.unique == unique,
+                };
+                a.mount == mount.id && a.dir.get(..8) == dir.get(..8) && is
+            };
             let known = known.iter().find(same);
             way.areas.push(Area {
                 fresh: known.is_none_or(|a| a.fresh),
@@ -73,23 +81,29 @@ impl Fanotify {
                 below: rest.into(),
                 mount: mount.id,
                 parent: mount.parent,
+                unique,
                 ..Area::default()
             });
         }
         self.find_points(way);
     }
 
-    /// The directories that areas are mounted on.
+    /// The directories that areas are mounted on. What is below another mount all the time
+    /// is not known: what is on it is taken to be on what that is on.
     fn find_points(&self, way: &mut Way) {
         for at in 1..way.areas.len() {
-            let point = way.areas.get(at).and_then(|area| {
-                let fs = way.areas.iter().find(|a| a.mount == area.parent)?;
-                let on = self.mounts.get(area.parent)?;
+            let found = way.areas.get(at).and_then(|area| {
+                let known = |mount: u64| way.areas.iter().find(|a| a.mount == mount);
+                let mut on = self.mounts.get(area.parent)?;
+                while known(on.id).is_none() {
+                    on = self.mounts.get(on.parent).filter(|next| next.id != on.id)?;
+                }
                 let inside = on.inside(&self.mounts.get(area.mount)?.point)?;
-                Some([fs.dir.get(..8)?, &inside].concat())
+                Some((on.id, [known(on.id)?.dir.get(..8)?, &inside].concat()))
             });
             if let Some(area) = way.areas.get_mut(at) {
-                area.point = point.unwrap_or_default().into();
+                let (parent, point) = found.unwrap_or((area.parent, Vec::new()));
+                (area.parent, area.point) = (parent, point.into());
             }
         }
     }
@@ -135,12 +149,12 @@ impl Way {
         part || self.areas.len() > 1
     }
 
-    /// The names by which a mounted part of a file system is in it may change, too.
+    /// The names by which a mounted part of a file system is in it, and those of the
+    /// directory that it is mounted on, may change, too.
     pub(super) fn complete_steps(&mut self) {
         self.steps.retain(|s| !s.inner);
         let mut more = Vec::new();
-        for area in &self.areas {
-            let path = &area.dir;
+        for path in self.areas.iter().flat_map(|area| [&area.dir, &area.point]) {
             for at in (8..path.len()).filter(|&at| path.get(at) == Some(&b'/')) {
                 let dir: Box<[u8]> = path.get(..at).unwrap_or_default().into();
                 let name = path.get(at + 1..).unwrap_or_default();

@@ -33,7 +33,9 @@ impl Fanotify {
                 self.tree.insert(&target, id, name, false);
                 if self.scanning {
                     let reach = self.reach_at(id, name);
-                    let all = reach.hits.iter().map(|h| (h.root, target.clone()));
+                    // On the way to what a pattern matches nothing is told.
+                    let told = reach.hits.iter().filter(|h| h.served);
+                    let all = told.map(|h| (h.root, target.clone()));
                     self.settled.extend(all);
                 }
             } else {
@@ -219,13 +221,24 @@ impl Fanotify {
     /// The second half of an exchange takes the old file away from a name that leads
     /// to the new one already.
     fn exchanged(&mut self, batch: &Batch, record: Record, owner: (&[u8], &[u8])) -> bool {
+        self.first_half(batch, record).is_some() && self.exists(owner.0, owner.1).is_some()
+    }
+
+    /// True where another thing has just come to the name that this rename takes something
+    /// away from: it is the second half of an exchange.
+    pub(super) fn is_taken(&self, batch: &Batch, record: Record) -> bool {
+        let other = self.first_half(batch, record);
+        other.is_some_and(|target| target != batch.text(record.target))
+    }
+
+    /// What the rename that may be the first half of an exchange is of.
+    fn first_half(&self, batch: &Batch, record: Record) -> Option<&[u8]> {
         let is = |place: &batch::Place, (dir, name): (Span, Span)| {
             (&*place.0, &*place.1) == (batch.text(dir), batch.text(name))
         };
-        let first =
-            |(from, to): &(batch::Place, batch::Place)| is(to, record.from) && is(from, record.to);
-        let just = self.arrived.iter().any(first);
-        just && self.exists(owner.0, owner.1).is_some()
+        let mut last = self.arrived.iter();
+        let first = last.find(|(from, to, _)| is(to, record.from) && is(from, record.to));
+        first.map(|(_, _, target)| &**target)
     }
 
     /// A directory on the way is gone, and with it the links in it that the path went by.

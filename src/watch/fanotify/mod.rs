@@ -112,8 +112,8 @@ pub struct Fanotify {
     number: u64,
     /// Directories in which a file got its name, by their handles, the latest first.
     created: Vec<Box<[u8]>>,
-    /// The last renames, from where to where.
-    arrived: Vec<(batch::Place, batch::Place)>,
+    /// The last renames, from where to where, and of what.
+    arrived: Vec<(batch::Place, batch::Place, Box<[u8]>)>,
     /// What a directory was to roots, which another has taken the place of, and the record
     /// by which it takes the other's.
     exchanged: Vec<(usize, reach::Reach)>,

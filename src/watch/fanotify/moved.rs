@@ -82,8 +82,14 @@ impl Fanotify {
         };
         let itself = second.or_else(|| before(self)).unwrap_or_default();
         let owner = (&*old.0, &*old.1);
+        // Said of what has taken the name just now, it stays.
+        let other = self.is_taken(batch, record);
+        let words = other.then(|| self.told.take(owner));
         self.tell_name(batch, at, &was, owner, record, Mask::MOVED_FROM, None, out);
         self.steps(batch, at, &was, owner, record, Mask::MOVED_FROM, out);
+        if let Some(words) = words {
+            self.told.put_back(owner, words);
+        }
         if isdir {
             self.carry_mounts(batch, record, half, (from, to));
             self.take_along(batch, record, half, to, &new.1, out);
@@ -115,7 +121,7 @@ impl Fanotify {
             out,
         );
         self.arrived.truncate(NEAR - 1);
-        self.arrived.insert(0, (old, new));
+        self.arrived.insert(0, (old, new, target(batch, record)));
     }
 
     /// The kernel makes one record of equal renames that nobody has read: there, back

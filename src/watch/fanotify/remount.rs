@@ -14,7 +14,7 @@ use super::group::{FsId, fs_of};
 use super::job::Job;
 use super::mounts::Mount;
 use super::reach::within;
-use super::root::{Area, At, RootId};
+use super::root::{Area, At, RootId, Way};
 use crate::sys::inotify::{Stamp, file_clock};
 use crate::time::Moment;
 use crate::watch::Report;
@@ -31,6 +31,14 @@ pub(super) enum Look {
     Idle,
     /// What was queued by this time is told by the old table; so often it was begun.
     Asked(Stamp, u32),
+}
+
+/// Where a way has mounts that have `changed`: renames have taken them along since the table
+/// was read, in which they were already something else.
+fn carried(way: &Way, changed: &[Mount]) -> impl Iterator<Item = Box<[u8]>> {
+    let is = |area: &&Area| changed.iter().any(|m| m.id == area.mount);
+    let below = way.areas.iter().skip(1).filter(is);
+    below.map(|area| [&*way.real, b"/", &*area.below].concat().into())
 }
 
 impl Fanotify {
@@ -97,10 +105,12 @@ impl Fanotify {
         for fs in ended.iter().chain(&moved) {
             self.tree.forget(Some(fs));
         }
+        let mut points: Vec<Box<[u8]>> = changed.iter().map(|m| m.point.clone()).collect();
         for id in self.roots.ids() {
             let Some(root) = self.roots.get(id) else {
                 continue;
             };
+            points.extend(carried(&root.way, &changed));
             let touches = |m: &Mount| {
                 within(&root.way.real, &m.point)
                     || within(&m.point, &root.way.real)
@@ -113,8 +123,7 @@ impl Fanotify {
         }
         self.back_again(&ended, last);
         self.give_up();
-        let points = changed.into_iter().map(|mount| mount.point);
-        self.replay(batch, told, points.collect(), out);
+        self.replay(batch, told, points, out);
     }
 
     /// Roots of which a part was unmounted and mounted again: nobody heard of it since the

@@ -34,7 +34,7 @@ pub(super) struct Heard {
 }
 
 /// The place of a record, a root, the event that it was told as, and the place of its `$@`
-/// among all. `ISDIR`: the root had the directory in its tree, wherever.
+/// among all. `ISDIR`: the root had the directory in its tree, wherever; a pattern there.
 type Word = (u32, RootId, u32, u32);
 
 impl Heard {
@@ -187,10 +187,12 @@ impl Fanotify {
         bit: Mask,
     ) -> bool {
         let stays = |watch: &OsStr| {
+            if bit == Mask::ISDIR {
+                // A pattern has some of what is in it at one place, and all at another.
+                return !self.is_pattern(hit.root) || hit.watch == watch;
+            }
             let mut now = now.hits.iter().filter(|other| other.root == hit.root);
-            bit == Mask::ISDIR
-                || now.any(|other| other.watch == watch)
-                || !self.is_changed(hit.root, watch)
+            now.any(|other| other.watch == watch) || !self.is_changed(hit.root, watch)
         };
         let heard = || self.heard.paths(record, hit.root, bit).any(stays);
         let known = || self.is_fresh(hit.root, hit.area) || heard();

@@ -40,6 +40,8 @@ pub(super) struct Area {
     /// Its mount, and the one that this is on.
     pub mount: u64,
     pub parent: u64,
+    /// Its mount's number that no other one will have; 0: not known.
+    pub unique: u64,
     /// The directory that it is mounted on, as `dir`; empty where that is not known.
     pub point: Box<[u8]>,
     /// Something is mounted over it.

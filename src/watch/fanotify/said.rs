@@ -16,7 +16,7 @@ type ByName<T> = HashMap<Box<[u8]>, HashMap<Box<[u8]>, T>>;
 pub(super) struct Told(ByName<Vec<Word>>);
 
 /// What a line was told, and by which `$@`.
-struct Word {
+pub(super) struct Word {
     line: LineId,
     mask: Mask,
     watch: OsString,
@@ -44,6 +44,20 @@ impl Told {
                 watch,
                 own,
             });
+        }
+    }
+
+    /// Takes out what was said of it.
+    pub fn take(&mut self, owner: (&[u8], &[u8])) -> Vec<Word> {
+        let names = self.0.get_mut(owner.0);
+        names.and_then(|n| n.remove(owner.1)).unwrap_or_default()
+    }
+
+    /// Puts that back.
+    pub fn put_back(&mut self, owner: (&[u8], &[u8]), words: Vec<Word>) {
+        if !words.is_empty() {
+            let names = self.0.entry(owner.0.into()).or_default();
+            names.insert(owner.1.into(), words);
         }
     }
 

@@ -32,6 +32,7 @@ mod gone;
 mod known;
 mod said;
 mod stack;
+mod young;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -62,12 +63,15 @@ pub struct Layer {
     fresh: Vec<Vec<u8>>,
     /// What the last scan told of.
     scanned: Vec<u8>,
+    /// What is told may be from before the layers were looked at.
+    young: bool,
 }
 
 impl Layer {
     /// For the directory that a container's changes go to, and what lies below it,
-    /// the top one first. Make it before `upper` is watched: it notes what has
-    /// been deleted by then.
+    /// the top one first. Make it when `upper` is watched, before an event of it is
+    /// translated: it notes what has been deleted by then. What is queued at that time
+    /// may be noted already; [`Layer::settle`] says that all of it has come.
     pub fn new(upper: PathBuf, lower: Vec<PathBuf>) -> Layer {
         Self::with(upper, lower, false)
     }
@@ -87,6 +91,7 @@ impl Layer {
             fuse,
             fresh: Vec::new(),
             scanned: Vec::new(),
+            young: true,
         };
         layer.look_around();
         layer
@@ -238,6 +243,9 @@ impl Layer {
     /// From the work directory, or from where nobody watches.
     fn arrived(&mut self, event: &Event, path: &[u8]) -> Vec<Event> {
         let before = self.shows(path);
+        if let Some(noted) = self.noted(event, path, before) {
+            return noted;
+        }
         match (is_dir(event), before) {
             (true, Some(true)) => {
                 self.artefacts.expect_leave(path, true, event.time);

@@ -47,12 +47,10 @@ impl Aliases {
 
     /// A new number for a member, watched for `line`.
     pub fn member(&mut self, line: LineId, member: &Rc<Member>) -> LineId {
-        let layers = member.overlay.as_ref();
-        let layers = layers.map(|overlay| Layers::new(&member.path, overlay));
         let id = self.insert(Entry::Member(Box::new(Alias {
             line,
             member: Rc::clone(member),
-            layers,
+            layers: None,
         })));
         let of_line = self.by_line.entry(line).or_default();
         of_line.insert(Rc::clone(&member.id), id);
@@ -84,6 +82,24 @@ impl Aliases {
 
     pub fn get_mut(&mut self, id: LineId) -> Option<&mut Entry> {
         self.entries.get_mut(&id)
+    }
+
+    /// Looks at the layers of a member that is watched now, before any event of it comes.
+    pub fn look(&mut self, id: LineId) {
+        if let Some(Entry::Member(alias)) = self.entries.get_mut(&id)
+            && let Some(overlay) = &alias.member.overlay
+        {
+            alias.layers = Some(Layers::new(&alias.member.path, overlay));
+        }
+    }
+
+    /// All that was queued at that look has come.
+    pub fn settle(&mut self, id: LineId) {
+        if let Some(Entry::Member(alias)) = self.entries.get_mut(&id)
+            && let Some(layers) = &mut alias.layers
+        {
+            layers.settle();
+        }
     }
 
     /// The number of a member, watched for `line`.

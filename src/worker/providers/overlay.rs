@@ -16,7 +16,7 @@ pub(super) use crate::watch::overlay::ASKED;
 pub(super) struct Layers(Layer);
 
 impl Layers {
-    /// `upper` is the member's path. To be made before that is watched.
+    /// `upper` is the member's path. To be made when that is watched.
     pub fn new(upper: &[u8], overlay: &Overlay) -> Self {
         let upper = OsStr::from_bytes(upper).into();
         let lower = overlay.lower.clone();
@@ -24,6 +24,11 @@ impl Layers {
             false => Layer::new(upper, lower),
             true => Layer::fuse(upper, lower),
         })
+    }
+
+    /// All that was queued when this was made has been translated.
+    pub fn settle(&mut self) {
+        self.0.settle();
     }
 
     /// What `event`, with its real paths, means inside; empty: nothing.

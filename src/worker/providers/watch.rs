@@ -61,11 +61,19 @@ impl Engine {
             reports.push(Report::Problem(id, Problem { message, serious }));
             return;
         }
-        if member.overlay.is_some() {
+        let layered = member.overlay.is_some();
+        if layered {
             request.mask |= overlay::ASKED;
         }
         self.source.explain(&request, reports);
         self.source.add(request, reports);
+        if layered {
+            self.providers.aliases.look(id);
+            // What is queued may be what the look has seen. An error comes again with the
+            // next read.
+            let _ = self.drain_source();
+            self.providers.aliases.settle(id);
+        }
     }
 
     /// An event of a member, or of the program of a provider.
