@@ -6,6 +6,8 @@
 //! place that it had. So a look is followed by reading all that was queued by then.
 //! A directory that is gone is named by the record of its removal.
 
+use std::time::{Duration, Instant};
+
 use super::Fanotify;
 use super::batch::{self, Batch};
 use super::group::Spot;
@@ -17,6 +19,9 @@ const MOST_DEEP: usize = 100_000;
 /// Times that the record of a removal is waited for, which the kernel queues a
 /// moment after the handle has become invalid.
 const MOST_WAITS: u32 = 50;
+/// Nor longer than this: with every processor taken, a wait is a turn of all others, and
+/// each directory that is gone without a trace would hold up the reading for half a second.
+const LONGEST_WAIT: Duration = Duration::from_millis(20);
 
 enum Place {
     Top(Box<[u8]>),
@@ -108,7 +113,8 @@ impl Fanotify {
             Ok(Spot::Hidden) => return Place::Hidden,
             Err(_) => {}
         }
-        for _ in 0..MOST_WAITS {
+        let end = Instant::now() + LONGEST_WAIT;
+        for _ in (0..MOST_WAITS).take_while(|_| Instant::now() < end) {
             std::thread::yield_now();
             if self.extend(batch)
                 && let Some(place) = told(batch)
