@@ -2,10 +2,11 @@
  * cost. A real-time thread on each processor takes the messages of what is executed there;
  * all others are taken 32 at a time, after each.
  *
- * usage: proc_floor messages|program|events [DIR COMMAND]: until SIGTERM; prints nanoseconds
+ * usage: proc_floor messages|program|events|records [DIR COMMAND]: until SIGTERM; prints nanoseconds
  * of CPU and how many were executed. `program` reads exe and cmdline of each, too. `events`
  * also reads, at once, what is made and removed on the file system of DIR, and writes a line
- * about each removal, with the program that its number had, to COMMAND, whose CPU counts. */
+ * about each removal, with the program that its number had, to COMMAND, whose CPU counts.
+ * `records` is that without the messages and the programs. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -209,15 +210,17 @@ static void listen_for_events(int term, const char *dir, FILE *command)
 
 int main(int argc, char **argv)
 {
-	int events = argc > 3 && strcmp(argv[1], "events") == 0;
+	int records = argc > 3 && strcmp(argv[1], "records") == 0;
+	int events = records || (argc > 3 && strcmp(argv[1], "events") == 0);
 	reads = events || (argc > 1 && strcmp(argv[1], "program") == 0);
 	FILE *command = events ? popen(argv[3], "w") : 0;
 	sigset_t term;
 	sigemptyset(&term);
 	sigaddset(&term, SIGTERM);
 	sigprocmask(SIG_BLOCK, &term, 0);
-	others = listen_to(-1);
-	for (long cpu = 0; cpu < sysconf(_SC_NPROCESSORS_ONLN); cpu++) {
+	if (!records)
+		others = listen_to(-1);
+	for (long cpu = 0; cpu < sysconf(_SC_NPROCESSORS_ONLN) && !records; cpu++) {
 		pthread_t thread;
 		must(-pthread_create(&thread, 0, run, (void *)cpu), "thread");
 	}

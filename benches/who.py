@@ -121,20 +121,22 @@ def beside_auditd(work, rounds):
                 ours.append([recorded(work, program, play, *what) for what in
                              (("IN_DELETE", 1), ("IN_CREATE,IN_DELETE", 2))])
                 audited.append([audit(work, program, play, bare, rule) for rule in (REMOVALS, WATCH)])
-                least.append(floor(work, play, bare))
+                least.append([floor(work, play, bare, what) for what in ("events", "records")])
                 alone = (alone + play(bare)) / 2
                 each = lambda one: (one[0] + one[1] - alone) * 1e6 / COUNT
-                whole.append([each(one) for one in (*ours[-1], *audited[-1], least[-1])])
+                whole.append([each(one) for one in (*ours[-1], *audited[-1], *least[-1])])
             what = f"{name}, {at_once} at a time"
             row(6, f"who: {what}: of 2,000 named", [one[0][2] for one in ours], COUNT, "", most=False)
             row(6, f"auditd: {what}: of 2,000 named", [one[0][2] for one in audited], 0, "", most=False)
             row(6, f"who: {what}: CPU of the worker, a removal", [one[0][0] * 1e6 / COUNT for one in ours], 1000, "us")
-            names = ("who", "who, makings, too", "auditd", "auditd -w DIR -p wa", "the least of our way")
+            names = ("who", "who, makings, too", "auditd", "auditd -w DIR -p wa", "the least of our way",
+                     "its records alone")
             for nth, who in enumerate(names):
                 row(6, f"{who}: {what}: CPU of all, a removal", [one[nth] for one in whole], 1000, "us")
             row(6, f"who: {what}: that, to auditd's", [one[0] / one[2] for one in whole], 0.5, "x")
             row(6, f"makings, too: {what}: to auditd -w DIR -p wa", [one[1] / one[3] for one in whole], 0.5, "x")
             row(6, f"the least of our way: {what}: to auditd's", [one[4] / one[2] for one in whole], 1000, "x")
+            row(6, f"its records alone: {what}: to auditd's", [one[5] / one[2] for one in whole], 1000, "x")
 
 
 def recorded(work, program, play, events, each):
@@ -162,10 +164,10 @@ def audit(work, program, play, directory, rule):
         return cpu(*pids) - before, removals, one.named(program)
 
 
-def floor(work, play, directory):
+def floor(work, play, directory, what):
     """The same of proc_floor.c, which names what it can."""
     out = os.path.join(work, "least")
-    with Floor(work, "events", directory, f"exec cat >> {out}") as one:
+    with Floor(work, what, directory, f"exec cat >> {out}") as one:
         removals = play(directory)
         until("the lines", lambda: lines(out) >= COUNT)
     os.unlink(out)
