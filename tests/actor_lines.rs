@@ -236,13 +236,12 @@ fn who_brings_a_tree_brings_what_is_in_it() {
     let (tree, now) = (theirs.join("tree"), daemon.watched().join("now"));
     as_user(SOMEBODY, &["mkdir", "-p", &text(&tree.join("sub"))]);
     touch(&tree.join("sub/file"));
-    touch(&theirs.join("last"));
+    touch(&theirs.join("first"));
+    // The record of its making has been read when this one is told.
+    std::fs::rename(theirs.join("first"), daemon.watched().join("first")).unwrap();
+    daemon.events_until("first");
     as_user(SOMEBODY, &["mv", &text(&tree), &text(&daemon.watched())]);
-    as_user(
-        SOMEBODY,
-        &["mv", &text(&theirs.join("last")), &text(&daemon.watched())],
-    );
-    let moved = daemon.events_until("last");
+    let moved = daemon.events_until("file");
     as_user(SOMEBODY, &["ln", "-s", "tree/sub", &text(&now)]);
     let linked = daemon.events_until("file");
     for (events, program) in [(moved, "/mv"), (linked, "/ln")] {
