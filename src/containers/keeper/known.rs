@@ -79,11 +79,8 @@ impl Keeper {
             return;
         }
         // The looks that it took to be clear do not count.
-        let tries = if self.running.contains_key(file) {
-            tries
-        } else {
-            0
-        };
+        let is_known = self.running.contains_key(file);
+        let tries = if is_known { tries } else { 0 };
         if !container.complete && tries < TRIES {
             self.later(file, tries, pause(tries));
         }
