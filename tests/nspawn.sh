@@ -17,6 +17,8 @@ ROOT=$WORK/root.$$
 CONSOLE=$WORK/console.log
 SUITE=bookworm
 passed=0 failed=0 machine='' leader=''
+# Says more where a promise is not kept.
+witness=''
 
 skip() {
 	echo "skipped: $1"
@@ -119,6 +121,7 @@ promise() {
 		echo "FAILED  $what"
 		sed 's/^/        /' "$WORK/last.log" | tail -n 20
 		inside journalctl -u incron -n 8 --no-pager 2>/dev/null | sed 's/^/        | /'
+		[ -z "$witness" ] || "$witness" 2>&1 | sed 's/^/        > /'
 	fi
 }
 
@@ -304,7 +307,23 @@ in_container() {
 		'"$1"
 }
 
+# What everyone along the way from a layer to the journal knows.
+containers_witness() {
+	local state=/run/containers/storage/overlay-containers pid
+	inside sh -c "cat $state/*/userdata/pidfile; find /c/overlay/layer/diff | xargs ls -ld"
+	inside incronctl status
+	inside /usr/libexec/incron/incron-containers list
+	inside ps -eo pid,ppid,lstart,stat,wchan:20,args | grep -v ']$'
+	for pid in $(inside pgrep incrond; inside pgrep incron-contain); do
+		echo "process $pid"
+		inside sh -c "cat /proc/$pid/wchan /proc/$pid/stack; ls -l /proc/$pid/fd; grep -h '^inotify\|^fanotify' /proc/$pid/fdinfo/*"
+	done
+	inside sh -c 'cat /proc/$(cat '$state'/*/userdata/pidfile)/mountinfo'
+	inside journalctl -b -n 60 --no-pager
+}
+
 containers() {
+	witness=containers_witness
 	[ -x /bin/busybox ] || { echo "left out: busybox-static is not installed"; return; }
 	cp /bin/busybox "$ROOT/root/"
 	engine > "$ROOT/root/engine"
@@ -315,17 +334,19 @@ containers() {
 	promise "a container starts" inside sh /root/engine
 	promise "and is listed" await listed
 	promise "and served" await served
-	in_container 'echo > etc/probe'
+	promise "a file is made in it" in_container 'echo > etc/probe'
 	promise "a change in it is in the journal, in podsec's words" await logged \
 		"Warning: An event CREATE occurred in the container layer in configuration directory on the file /etc/probe"
-	in_container 'rm bin/busybox'
+	promise "a program of its image is removed" in_container 'rm bin/busybox'
 	promise "an image file that is deleted, too" await logged \
 		"Critical: An event DELETE occurred in the container layer  on the file /bin/busybox"
 	promise "none of it is taken for an error" not sh -c "$(declare -f inside); leader=$leader
 		inside journalctl -b -u incron -p warning | grep @containers"
-	in_container 'kill $(cat /run/containers/storage/overlay-containers/*/userdata/pidfile)'
+	promise "it is ended" \
+		in_container 'kill $(cat /run/containers/storage/overlay-containers/*/userdata/pidfile)'
 	promise "the container ends, and the list is empty" await not listed
 	inside rm /etc/incron.d/containers
+	witness=''
 }
 
 # --- one user's own systemd --------------------------------------------------
