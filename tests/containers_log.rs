@@ -572,6 +572,9 @@ fn a_disk_that_gets_room_again() {
         log()
     );
     assert!(log().lines().last().unwrap().ends_with("/etc/after"));
+    // Else its directory stays, when the namespace has gone.
+    let unmounted = Command::new("umount").arg(&small).status();
+    assert!(unmounted.unwrap().success());
 }
 
 #[test]

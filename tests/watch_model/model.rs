@@ -156,15 +156,18 @@ impl Model {
         }
     }
 
-    /// Before the private directory goes.
+    /// Before the private directory goes. Mounts go along with renamed directories, so where
+    /// they are the kernel says.
     pub fn unmount_all(&mut self) {
-        if !self.game.deck.mounts {
-            return;
-        }
-        let paths: Vec<String> = self.before.keys().cloned().collect();
-        for path in paths.iter().rev() {
-            while umount2(&self.top.join(path), MntFlags::MNT_DETACH).is_ok() {}
-        }
+        let points = || {
+            let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+            let all = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+            let below = all.map(PathBuf::from).filter(|p| p.starts_with(&self.top));
+            below.collect::<Vec<_>>()
+        };
+        let end = |point: &PathBuf| umount2(point, MntFlags::MNT_DETACH).is_ok();
+        // One over another has the same path.
+        while points().iter().rev().filter(|point| end(point)).count() > 0 {}
     }
 
     fn happened(&mut self, op: &Op, named: &BTreeSet<String>) {
