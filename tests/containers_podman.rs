@@ -261,6 +261,32 @@ impl Drop for Open {
 }
 
 #[test]
+fn a_container_that_is_closed_to_the_provider_is_named() {
+    if !can_run() {
+        return;
+    }
+    let podman = Podman::rootful();
+    // It may do more than the provider.
+    let words = [
+        "run",
+        "-d",
+        "--name",
+        "closed-a",
+        "--network",
+        "none",
+        "--privileged",
+    ];
+    podman.podman(&[&words[..], &[IMAGE, "sleep", "100000"]].concat());
+    podman.start("closed-b");
+    let run = podman.run.to_str().unwrap();
+    let mut provider = Provider::without("sys_ptrace", &["--podman-run", run]);
+    provider.added("closed-b");
+    let line = provider.complains("stands for a container that is not told");
+    assert!(line.contains(&podman.field("closed-a", ".Id")), "{line}");
+    assert!(line.contains("CAP_SYS_PTRACE"), "{line}");
+}
+
+#[test]
 fn roots_are_watched_where_layers_are_not() {
     if !can_run() {
         return;

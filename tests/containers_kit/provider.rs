@@ -43,6 +43,18 @@ impl Provider {
     pub fn begin(words: &[&str]) -> Provider {
         let mut command = Command::new(PROGRAM);
         command.arg("provide").args(words);
+        Provider::run(command)
+    }
+
+    /// Starts it without a capability, as capsh(1) names it.
+    pub fn without(capability: &str, words: &[&str]) -> Provider {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set", &format!("-{capability}"), PROGRAM]);
+        command.arg("provide").args(words);
+        Provider::run(command)
+    }
+
+    fn run(mut command: Command) -> Provider {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -14,6 +14,7 @@ mod storage;
 mod watched;
 
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -74,6 +75,9 @@ pub enum Unclear {
     /// the file is left from before a reboot, and the number is another's.
     #[error("the process {0} has no monitor")]
     Stray(Pid),
+    /// The kernel shows it to nobody who lacks a right (ptrace(2), PTRACE_MODE_READ).
+    #[error("the process {0} is closed to us; is the capability CAP_SYS_PTRACE missing?")]
+    Closed(Pid),
     /// Something that ended.
     #[error("the process {0} is of no container")]
     Gone(Pid),
@@ -91,7 +95,10 @@ pub enum Unclear {
 /// See [`Unclear`].
 pub fn describe(found: &Found<'_>, layers: bool) -> Result<Container, Unclear> {
     let pid = found.pid;
-    let real = sys::namespace_owner(pid).map_err(|_| Unclear::Gone(pid))?;
+    let real = sys::namespace_owner(pid).map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => Unclear::Closed(pid),
+        _ => Unclear::Gone(pid),
+    })?;
     if real != found.owner {
         let claimed = found.owner;
         return Err(Unclear::Foreign { pid, real, claimed });

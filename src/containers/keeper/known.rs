@@ -55,13 +55,20 @@ impl Keeper {
             // The number may have become another's while we read.
             _ if has_ended(&pidfd) => {}
             Ok(container) => self.add(file, pidfd, container, tries),
-            Err(Unclear::NotYet(_) | Unclear::Stray(_)) if known.is_none() && tries < LOOKS => {
+            Err(Unclear::NotYet(_) | Unclear::Stray(_) | Unclear::Closed(_))
+                if known.is_none() && tries < LOOKS =>
+            {
                 self.later(file, tries, pause(tries).min(LONGEST));
             }
             Err(Unclear::Gone(_) | Unclear::Stray(_)) => {}
+            Err(Unclear::Closed(_)) if known.is_some() => {} // what was told of it stays
             Err(error) => {
                 let file = Escaped(file.as_os_str().as_encoded_bytes()).to_string();
-                say(&format!("{file} is not believed: {error}"));
+                let what = match error {
+                    Unclear::Closed(_) => "stands for a container that is not told",
+                    _ => "is not believed",
+                };
+                say(&format!("{file} {what}: {error}"));
             }
         }
     }
