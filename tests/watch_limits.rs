@@ -223,6 +223,22 @@ fn refused_and_tried_again(mut kit: Kit, why: &str, relieved: impl Fn()) {
     }
 }
 
+/// The thread's files are another user's, until the test's directory is to be removed.
+struct Files;
+
+impl Files {
+    fn of(user: u32) -> Self {
+        nix::unistd::setfsuid(user.into());
+        Files
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        nix::unistd::setfsuid(nix::unistd::geteuid());
+    }
+}
+
 /// Permission is that of the thread's user; files belong to it, as a user's do.
 #[test]
 fn a_directory_that_may_not_be_read_for_a_while_is_served_again() {
@@ -235,7 +251,7 @@ fn a_directory_that_may_not_be_read_for_a_while_is_served_again() {
     if !own.is_ok_and(|own| own.success()) {
         return eprintln!("skipped: needs root");
     }
-    nix::unistd::setfsuid(NOBODY.into());
+    let _nobody = Files::of(NOBODY);
     let line = kit.line("d", Mask::CREATE | Mask::CLOSE_WRITE);
     let (a, d) = (kit.path("d/a"), kit.path("d"));
     let mode = |mode: u32| {
@@ -295,7 +311,7 @@ fn a_path_behind_a_directory_that_may_not_be_searched_is_told_once_and_tried_aga
     let mode_of_all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(kit.path(""), mode_of_all).unwrap();
     mode(0o700);
-    nix::unistd::setfsuid(NOBODY.into());
+    let _nobody = Files::of(NOBODY);
     let line = kit.line("d/a", Mask::CREATE);
     assert_eq!(kit.problems.len(), 1, "{:?}", kit.problems);
     let problem = &kit.problems[0];
@@ -307,7 +323,7 @@ fn a_path_behind_a_directory_that_may_not_be_searched_is_told_once_and_tried_aga
     nix::unistd::setfsuid(0.into());
     mode(0o755);
     kit.write("d/a/new");
-    nix::unistd::setfsuid(NOBODY.into());
+    let _nobody = Files::of(NOBODY);
     let mut out = Vec::new();
     let again = kit.source.deadline().unwrap();
     kit.source.tick(again, &mut out);

@@ -213,5 +213,14 @@ impl Drop for Containerd {
             self.remove(&id);
         }
         let _ = fs::remove_file(self.daemon.path("sock"));
+        // In each hierarchy the runtime leaves a group named after the namespace.
+        for hierarchy in fs::read_dir("/sys/fs/cgroup")
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let _ = fs::remove_dir(hierarchy.path().join(namespace()));
+        }
+        let _ = fs::remove_dir(Path::new("/sys/fs/cgroup").join(namespace()));
     }
 }
