@@ -39,9 +39,15 @@ class Podman:
 
     def __exit__(self, *_):
         self("rm", "-fa", "-t0")
-        # What podman starts at a container's end would mount the store again.
-        until("podman's helpers", lambda: subprocess.run(["pgrep", "-f", self.dir + "/store"],
-                                                         capture_output=True).returncode != 0)
+        # What podman starts at a container's end would mount the store again. A podman that
+        # was ended at work has left its monitor waiting.
+        helpers = lambda: subprocess.run(["pgrep", "-f", self.dir + "/store"],
+                                         capture_output=True, text=True).stdout.split()
+        end = time.monotonic() + 10
+        while helpers():
+            if time.monotonic() > end:
+                subprocess.run(["kill", *helpers()])
+            time.sleep(0.02)
         for point in reversed([line.split()[4] for line in open("/proc/self/mountinfo") if self.dir in line]):
             subprocess.run(["umount", "-l", point])
         shutil.rmtree(self.dir)

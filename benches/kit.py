@@ -22,6 +22,11 @@ def compile(work, *names):
     return out
 
 
+# Who ends a benchmark has its containers, mounts and sysctls put back, too.
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, lambda *_: sys.exit("ended by a signal"))
+
+
 def until(what, condition, limit=60, pause=0.002):
     end = time.monotonic() + limit
     while not condition():
