@@ -322,7 +322,7 @@ observe() {
 	command -v inotifywait >/dev/null || return 0
 	inotifywait -m -r --format '%e %w%f' "$ROOT$LAYER" >"$OBSERVER" 2>&1 &
 	observer=$!
-	await grep -q established "$OBSERVER"
+	await grep -q established "$OBSERVER" || unobserve
 }
 unobserve() {
 	[ -z "$observer" ] || kill "$observer"
