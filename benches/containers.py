@@ -39,15 +39,16 @@ class Podman:
 
     def __exit__(self, *_):
         self("rm", "-fa", "-t0")
-        # What podman starts at a container's end would mount the store again. A podman that
-        # was ended at work has left its monitor waiting.
+        # What podman starts at a container's end would mount the store again, and a podman
+        # that was ended at work has left its monitor waiting.
         helpers = lambda: subprocess.run(["pgrep", "-f", self.dir + "/store"],
                                          capture_output=True, text=True).stdout.split()
-        end = time.monotonic() + 10
-        while helpers():
-            if time.monotonic() > end:
-                subprocess.run(["kill", *helpers()])
+        patience = time.monotonic() + 10
+        while helpers() and time.monotonic() < patience:
             time.sleep(0.02)
+        if left := helpers():
+            subprocess.run(["kill", *left])
+        until("podman's helpers", lambda: not helpers())
         for point in reversed([line.split()[4] for line in open("/proc/self/mountinfo") if self.dir in line]):
             subprocess.run(["umount", "-l", point])
         shutil.rmtree(self.dir)

@@ -41,20 +41,18 @@ impl Provider {
 
     /// Starts it.
     pub fn begin(words: &[&str]) -> Provider {
-        let mut command = Command::new(PROGRAM);
-        command.arg("provide").args(words);
-        Provider::run(command)
+        Provider::run(Command::new(PROGRAM), words)
     }
 
-    /// Starts it without a capability, as capsh(1) names it.
+    /// Starts it without a capability, as setpriv(1) names it.
     pub fn without(capability: &str, words: &[&str]) -> Provider {
         let mut command = Command::new("setpriv");
         command.args(["--bounding-set", &format!("-{capability}"), PROGRAM]);
-        command.arg("provide").args(words);
-        Provider::run(command)
+        Provider::run(command, words)
     }
 
-    fn run(mut command: Command) -> Provider {
+    fn run(mut command: Command, words: &[&str]) -> Provider {
+        command.arg("provide").args(words);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
