@@ -114,6 +114,61 @@ fn a_directory_that_is_mounted_on_itself_is_as_any_other() {
     itself.end();
 }
 
+/// As in a container, which has parts of the machine's disk and never all of it.
+#[test]
+fn parts_of_a_file_system_that_is_mounted_nowhere_are_all_heard() {
+    let Some(mut kit) = kit_or_skip() else { return };
+    for dir in ["t", "a", "b", "c", "d"] {
+        kit.mkdir(dir);
+    }
+    let whole = Mounted::tmpfs(kit.path("t"));
+    for dir in [
+        "t/s/old",
+        "t/s/in-it",
+        "t/much-longer/old",
+        "t/much-longer/unseen",
+    ] {
+        kit.mkdir(dir);
+    }
+    // Whichever is looked through first, the others are not in it.
+    let first = Mounted::bind(kit.path("t/s"), kit.path("a"));
+    let second = Mounted::bind(kit.path("t/much-longer"), kit.path("b"));
+    whole.end();
+    kit.line("a", Mask::CREATE);
+    kit.line("b", Mask::CREATE);
+    for file in ["a/f", "b/f", "a/old/f", "b/old/f"] {
+        kit.write(file);
+    }
+    let wanted = [
+        "CREATE a/old|f",
+        "CREATE a|f",
+        "CREATE b/old|f",
+        "CREATE b|f",
+    ];
+    assert_eq!(told(&mut kit), wanted);
+    // One that comes later, and one that goes.
+    let third = Mounted::bind(kit.path("a/in-it"), kit.path("c"));
+    first.end();
+    told(&mut kit);
+    kit.line("c", Mask::CREATE);
+    kit.mkdir("b/old/new");
+    for file in ["c/f", "b/old/new/f"] {
+        kit.write(file);
+    }
+    let wanted = ["CREATE b/old/new|f", "CREATE c|f", "CREATE,ISDIR b/old|new"];
+    assert_eq!(told(&mut kit), wanted);
+    // One that is at a second place, and hidden at the first.
+    let again = Mounted::bind(kit.path("b"), kit.path("d"));
+    let over = Mounted::tmpfs(kit.path("b"));
+    told(&mut kit);
+    kit.line("d", Mask::CREATE);
+    kit.write("d/unseen/f");
+    assert_eq!(told(&mut kit), ["CREATE d/unseen|f"]);
+    for mounted in [over, again, second, third] {
+        mounted.end();
+    }
+}
+
 #[test]
 fn looking_at_what_is_in_a_mount_does_not_keep_it() {
     let Some(mut kit) = kit_or_skip() else { return };

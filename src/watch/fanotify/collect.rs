@@ -87,7 +87,8 @@ impl Fanotify {
                         let below = [&*path, b"/", entry.name].concat();
                         let watch = watch.as_ref().map(|w| [&**w, b"/", entry.name].concat());
                         // What is mounted there is another part.
-                        let sub = self.group.child(dir.as_fd(), &key, entry.name);
+                        let here = (dir.as_fd(), &*key);
+                        let sub = self.group.child(&self.mounts, here, entry.name);
                         if let Ok(sub) = sub {
                             how = self.how_of(job, how, &sub, (dir.as_fd(), entry.name));
                             if self.hit_in(&below, root, watch.as_deref()).is_some()

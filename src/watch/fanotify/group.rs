@@ -1,8 +1,9 @@
 //! The fanotify group, its marks, and the way from a handle to a directory.
 //!
 //! A file system is known by the number that the kernel puts before each handle.
-//! Directories are opened by their handles through any mount of it, which is open
-//! only while that is done: an open mount could not be unmounted.
+//! Directories are opened by their handles through any mount of it, and their places are
+//! asked for through the one that they are in. It is open only while that is done: an
+//! open mount could not be unmounted.
 
 mod door;
 mod ended;
@@ -28,9 +29,9 @@ struct System {
     device: Box<[u8]>,
     /// What the kernel was asked for on all of it; 0: nothing.
     mask: u64,
-    /// A mount of it, and the handle of that mount's root.
-    door: Option<Door>,
-    open: Option<OwnedFd>,
+    doors: Vec<Door>,
+    /// The table of mounts has been looked through for them.
+    looked: bool,
 }
 
 pub(super) struct Group {
@@ -109,8 +110,8 @@ impl Group {
         let new = || System {
             device: mount.device.clone(),
             mask: 0,
-            door: None,
-            open: None,
+            doors: Vec::new(),
+            looked: false,
         };
         let system = self.systems.entry(fs).or_insert_with(new);
         if system.mask == 0 && system.device != mount.device {
@@ -215,7 +216,8 @@ impl Group {
             let in_use = want != 0 || self.ways.keys().any(|k| k.starts_with(&fs));
             if extra != 0 {
                 let flags = libc::FAN_MARK_REMOVE | libc::FAN_MARK_FILESYSTEM;
-                if let Some(fd) = self.door(mounts, fs) {
+                let door = self.any_door(mounts, fs);
+                if let Some(fd) = door.and_then(|fd| fd.try_clone_to_owned().ok()) {
                     let _ = sys::mark(self.fd.as_fd(), flags, extra, fd.as_fd());
                 }
             }

@@ -1,5 +1,6 @@
-//! Directories by their handles: opened through a door, which is any mount of their file
-//! system, and where they are.
+//! Directories by their handles: opened through a door, which is a mount of their file
+//! system, and where they are. A door shows the way up only from what is in it, and a
+//! container has several parts of the machine's disk and never all of it.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -9,13 +10,16 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlink};
 use nix::sys::stat::Mode;
 
 use super::super::mounts::{Mount, Mounts};
+use super::super::reach::within;
 use super::{FsId, Group, fs_of, key_of};
 use crate::sys::{fanotify as sys, inotify};
 use crate::watch::scan::path_flags;
 
 pub(super) struct Door {
-    pub mount: Mount,
-    pub top: Box<[u8]>,
+    mount: Mount,
+    /// The handle of its root.
+    top: Box<[u8]>,
+    open: Option<OwnedFd>,
 }
 
 /// Where a directory is.
@@ -31,56 +35,69 @@ pub(in super::super) enum Spot {
 impl Group {
     /// Closes the mounts that were opened.
     pub fn close(&mut self) {
-        for system in self.systems.values_mut() {
-            system.open = None;
+        let systems = self.systems.values_mut();
+        for door in systems.flat_map(|system| &mut system.doors) {
+            door.open = None;
         }
     }
 
-    /// The table of mounts has changed: doors are looked for anew. Gives the
-    /// file systems whose door is another one now.
+    /// The table of mounts has changed: doors are looked for anew. Gives the file systems
+    /// that have lost one.
     pub fn forget_doors(&mut self, mounts: &Mounts) -> Vec<FsId> {
+        self.close();
         let mut changed = Vec::new();
         for (fs, system) in &mut self.systems {
-            let gone = |door: &Door| !mounts.table.contains(&door.mount);
-            if system.door.as_ref().is_some_and(gone) {
-                system.door = None;
+            let before = system.doors.len();
+            system.doors.retain(|d| mounts.table.contains(&d.mount));
+            system.looked = false;
+            if system.doors.len() < before {
                 changed.push(*fs);
             }
-            system.open = None;
         }
         changed
     }
 
-    /// A mount of the file system, open; the whole of it rather than a part.
-    pub(super) fn door(&mut self, mounts: &Mounts, fs: FsId) -> Option<OwnedFd> {
-        let system = self.systems.get_mut(&fs)?;
-        if system.open.is_none() {
-            let known = system.door.as_ref().map(|d| &d.mount);
+    /// How many mounts it takes to reach all of a file system that is mounted: one, if
+    /// that is the whole of it.
+    fn find_doors(&mut self, mounts: &Mounts, fs: FsId) -> usize {
+        let Some(system) = self.systems.get_mut(&fs) else {
+            return 0;
+        };
+        if !system.looked {
+            // What is mounted over one by now hides it.
+            system.doors.retain_mut(|door| door.is_open(fs));
             let of = |m: &&Mount| m.device == system.device;
             let mut all: Vec<&Mount> = mounts.table.iter().filter(of).collect();
-            all.sort_by_key(|m| (Some(*m) != known, m.root.len()));
-            let found = all.into_iter().find_map(|m| Some((m, open_mount(m, fs)?)));
-            let (mount, fd) = found?;
-            if known != Some(mount) {
-                let top = key_of(fd.as_fd()).ok()?;
-                let mount = mount.clone();
-                system.door = Some(Door { mount, top });
+            all.sort_by_key(|m| m.root.len());
+            for mount in all {
+                let shows = |door: &Door| within(&mount.root, &door.mount.root);
+                if !system.doors.iter().any(shows) {
+                    system.doors.extend(Door::new(mount, fs));
+                }
             }
-            system.open = Some(fd);
+            system.looked = !system.doors.is_empty();
         }
-        system.open.as_ref()?.try_clone().ok()
+        system.doors.len()
+    }
+
+    /// The door `at` of those that were found.
+    fn door(&mut self, fs: FsId, at: usize) -> Option<&Door> {
+        let door = self.systems.get_mut(&fs)?.doors.get_mut(at)?;
+        door.is_open(fs).then_some(door)
+    }
+
+    /// A mount of the file system, open.
+    pub(super) fn any_door(&mut self, mounts: &Mounts, fs: FsId) -> Option<BorrowedFd<'_>> {
+        let found = 0..self.find_doors(mounts, fs);
+        let at = found.into_iter().find(|&at| self.door(fs, at).is_some())?;
+        Some(self.door(fs, at)?.open.as_ref()?.as_fd())
     }
 
     /// Opens what a handle names, as a path descriptor.
     pub fn open(&mut self, mounts: &Mounts, key: &[u8]) -> io::Result<OwnedFd> {
-        let missing = || io::Error::from(io::ErrorKind::NotFound);
         let fs = fs_of(key).ok_or_else(missing)?;
-        self.door(mounts, fs).ok_or_else(missing)?;
-        let door = self.systems.get(&fs).and_then(|s| s.open.as_ref());
-        sys::open_handle(
-            door.ok_or_else(missing)?.as_fd(),
-            key.get(8..).unwrap_or_default(),
-        )
+        let door = self.any_door(mounts, fs).ok_or_else(missing)?;
+        sys::open_handle(door, handle_of(key))
     }
 
     /// Where the directory that a handle names is now.
@@ -88,14 +105,67 @@ impl Group {
     /// # Errors
     /// `ESTALE` and `NotFound`: it is gone, or cannot be reached.
     pub fn spot(&mut self, mounts: &Mounts, key: &[u8]) -> io::Result<Spot> {
-        let fd = self.open(mounts, key)?;
-        let fs = fs_of(key).unwrap_or_default();
-        let door = self.systems.get(&fs).and_then(|s| s.door.as_ref());
-        if let Some(door) = door.filter(|d| *d.top == *key) {
-            return Ok(Spot::Top(door.mount.root.clone()));
+        let fs = fs_of(key).ok_or_else(missing)?;
+        let mut hidden = Err(missing());
+        for at in 0..self.find_doors(mounts, fs) {
+            let Some(door) = self.door(fs, at) else {
+                continue;
+            };
+            match door.spot(key)? {
+                Spot::Hidden => hidden = Ok(Spot::Hidden),
+                place => return Ok(place),
+            }
+        }
+        hidden
+    }
+
+    /// The handle of the directory `name` in `dir`, which is open and has the handle
+    /// `key`, whatever is mounted on it.
+    pub fn child(
+        &mut self,
+        mounts: &Mounts,
+        (dir, key): (BorrowedFd<'_>, &[u8]),
+        name: &[u8],
+    ) -> io::Result<Box<[u8]>> {
+        match open_in_mount(dir, name) {
+            Err(nix::Error::EXDEV) => {
+                let fs = fs_of(key).ok_or_else(missing)?;
+                let door = self.any_door(mounts, fs).ok_or_else(missing)?;
+                let bare = open_beneath(door, key)?;
+                key_of(open_in_mount(bare.as_fd(), name)?.as_fd())
+            }
+            open => key_of(open?.as_fd()),
+        }
+    }
+}
+
+impl Door {
+    fn new(mount: &Mount, fs: FsId) -> Option<Self> {
+        let open = open_mount(mount, fs)?;
+        Some(Self {
+            mount: mount.clone(),
+            top: key_of(open.as_fd()).ok()?,
+            open: Some(open),
+        })
+    }
+
+    /// Opens it, if it is not.
+    fn is_open(&mut self, fs: FsId) -> bool {
+        if self.open.is_none() {
+            self.open = open_mount(&self.mount, fs);
+        }
+        self.open.is_some()
+    }
+
+    /// Where a directory is; hidden, too, if it is not in what this mount shows.
+    fn spot(&self, key: &[u8]) -> io::Result<Spot> {
+        let door = self.open.as_ref().ok_or_else(missing)?.as_fd();
+        let fd = sys::open_handle(door, handle_of(key))?;
+        if *self.top == *key {
+            return Ok(Spot::Top(self.mount.root.clone()));
         }
         if inotify::stat(fd.as_fd(), c"")?.links == 0 {
-            return Err(io::ErrorKind::NotFound.into());
+            return Err(missing());
         }
         let path = link_of(&fd)?;
         let Some(slash) = path.iter().rposition(|&b| b == b'/') else {
@@ -105,42 +175,35 @@ impl Group {
         let parent = match open_in_mount(fd.as_fd(), b"..") {
             Ok(up) => key_of(up.as_fd())?,
             Err(nix::Error::ENOENT) => return Ok(Spot::Hidden),
-            Err(nix::Error::EXDEV) => self.parent_beneath(key)?,
+            Err(nix::Error::EXDEV) => parent_beneath(door, key)?,
             Err(e) => return Err(e.into()),
         };
         Ok(Spot::In(parent, name.unwrap_or_default().into()))
     }
+}
 
-    /// What a directory is in, where something is mounted over that. Another mount may
-    /// show it all the same: podman binds its directory of layers to itself.
-    fn parent_beneath(&self, key: &[u8]) -> io::Result<Box<[u8]>> {
-        let door = fs_of(key).and_then(|fs| self.systems.get(&fs)?.open.as_ref());
-        let dir = open_beneath(door, key)?;
-        let up = openat(&dir, "..", path_flags() | OFlag::O_DIRECTORY, Mode::empty())?;
-        key_of(up.as_fd())
-    }
+fn missing() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
 
-    /// The handle of the directory `name` in `dir`, which is open and has the handle
-    /// `key`, whatever is mounted on it.
-    pub fn child(&self, dir: BorrowedFd<'_>, key: &[u8], name: &[u8]) -> io::Result<Box<[u8]>> {
-        match open_in_mount(dir, name) {
-            Err(nix::Error::EXDEV) => {
-                let door = fs_of(key).and_then(|fs| self.systems.get(&fs)?.open.as_ref());
-                let bare = open_beneath(door, key)?;
-                key_of(open_in_mount(bare.as_fd(), name)?.as_fd())
-            }
-            open => key_of(open?.as_fd()),
-        }
-    }
+fn handle_of(key: &[u8]) -> &[u8] {
+    key.get(8..).unwrap_or_default()
+}
+
+/// What a directory is in, where something is mounted over that. Another mount may
+/// show it all the same: podman binds its directory of layers to itself.
+fn parent_beneath(door: BorrowedFd<'_>, key: &[u8]) -> io::Result<Box<[u8]>> {
+    let dir = open_beneath(door, key)?;
+    let up = openat(&dir, "..", path_flags() | OFlag::O_DIRECTORY, Mode::empty())?;
+    key_of(up.as_fd())
 }
 
 /// Opens what a handle names as a file system has it, with nothing mounted in it.
-fn open_beneath(door: Option<&OwnedFd>, key: &[u8]) -> io::Result<OwnedFd> {
-    let door = door.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-    let bare = sys::clone_mount(door.as_fd())?;
+fn open_beneath(door: BorrowedFd<'_>, key: &[u8]) -> io::Result<OwnedFd> {
+    let bare = sys::clone_mount(door)?;
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_DIRECTORY;
     let mount = openat(&bare, ".", flags, Mode::empty())?;
-    sys::open_handle(mount.as_fd(), key.get(8..).unwrap_or_default())
+    sys::open_handle(mount.as_fd(), handle_of(key))
 }
 
 /// Opens the directory `name` in `dir`, if nothing is mounted on it: that could not be
