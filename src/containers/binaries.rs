@@ -6,6 +6,7 @@
 //! of the machine.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -33,9 +34,9 @@ pub const SHIM: [&str; 2] = [
 #[derive(Debug)]
 pub struct Binaries {
     inotify: Inotify,
-    wanted: HashSet<PathBuf>,
-    files: HashMap<WatchDescriptor, PathBuf>,
-    dirs: HashMap<WatchDescriptor, PathBuf>,
+    /// Directories, and what is wanted in them. One that is a link to another has the
+    /// other's watch.
+    dirs: HashMap<WatchDescriptor, (PathBuf, HashSet<OsString>)>,
 }
 
 impl Binaries {
@@ -46,8 +47,6 @@ impl Binaries {
     pub fn new() -> io::Result<Binaries> {
         Ok(Binaries {
             inotify: Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?,
-            wanted: HashSet::new(),
-            files: HashMap::new(),
             dirs: HashMap::new(),
         })
     }
@@ -57,33 +56,26 @@ impl Binaries {
         self.inotify.as_fd()
     }
 
-    /// One more file, which need not be there yet.
+    /// One more file.
     pub fn add(&mut self, file: &Path) {
-        // A directory that is a link to another has the other's watch.
-        let dir = file
-            .parent()
-            .and_then(|dir| std::fs::canonicalize(dir).ok());
-        let (Some(dir), Some(name)) = (dir, file.file_name()) else {
+        let (Some(dir), Some(name)) = (file.parent(), file.file_name()) else {
             return;
         };
         let flags = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
-        let file = dir.join(name);
-        if !self.wanted.insert(file.clone()) {
+        let flags = flags | AddWatchFlags::IN_ONLYDIR;
+        let Ok(wd) = self.inotify.add_watch(dir, flags) else {
             return;
+        };
+        let new = || (dir.to_owned(), HashSet::new());
+        let (_, wanted) = self.dirs.entry(wd).or_insert_with(new);
+        if wanted.insert(name.to_owned()) {
+            self.watch(file);
         }
-        if let Ok(wd) = self
-            .inotify
-            .add_watch(&dir, flags | AddWatchFlags::IN_ONLYDIR)
-        {
-            self.dirs.insert(wd, dir);
-        }
-        self.watch(&file);
     }
 
-    fn watch(&mut self, file: &Path) {
-        if let Ok(wd) = self.inotify.add_watch(file, AddWatchFlags::IN_OPEN) {
-            self.files.insert(wd, file.to_owned());
-        }
+    fn watch(&self, file: &Path) {
+        // It need not be there yet.
+        let _ = self.inotify.add_watch(file, AddWatchFlags::IN_OPEN);
     }
 
     /// True if one of them may have been executed.
@@ -92,10 +84,12 @@ impl Binaries {
         while let Ok(events) = self.inotify.read_events() {
             for event in events {
                 if event.mask.contains(AddWatchFlags::IN_IGNORED) {
-                    self.files.remove(&event.wd);
-                } else if let (Some(dir), Some(name)) = (self.dirs.get(&event.wd), &event.name) {
-                    let file = dir.join(name);
-                    if self.wanted.contains(&file) {
+                    self.dirs.remove(&event.wd);
+                } else if let (Some((dir, wanted)), Some(name)) =
+                    (self.dirs.get(&event.wd), &event.name)
+                {
+                    if wanted.contains(name) {
+                        let file = dir.join(name);
                         self.watch(&file);
                         executed = true; // perhaps before the watch
                     }

@@ -72,7 +72,7 @@ pub fn begin(which: &Which, teller: Arc<Teller>) -> io::Result<Monitors> {
     let files: Vec<_> = conmon.chain(shim).collect();
     files
         .into_iter()
-        .for_each(|file| monitors.binaries.add(Path::new(file)));
+        .for_each(|file| monitors.binaries.add(&process::engines(Path::new(file))));
     for store in places::stores(which) {
         monitors.give(0, 0, store);
     }
@@ -162,7 +162,7 @@ impl Monitors {
         if uid == 0 {
             // A build of the administrator's own; a user's file might hang.
             if let Ok(file) = std::fs::read_link(format!("/proc/{pid}/exe")) {
-                self.binaries.add(&file);
+                self.binaries.add(&process::engines(&file));
             }
         }
         if self.settings.asked.any()

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::cli::{Engine, Which};
 use super::files;
+use super::process;
 use super::store::Store;
 
 /// podman's and CRI-O's configuration, the first that exists.
@@ -63,19 +64,24 @@ fn runroot() -> PathBuf {
     configured("runroot").unwrap_or_else(|| RUNROOT.into())
 }
 
+fn text(name: &str) -> Option<String> {
+    let file = process::engines(Path::new(name));
+    files::text(&file, files::PROC).ok()
+}
+
 fn configured(name: &str) -> Option<PathBuf> {
-    let read = |name: &&str| files::text(Path::new(name), files::PROC).ok();
+    let read = |name: &&str| text(name);
     key(&STORAGE.iter().find_map(read)?, "storage", name)
 }
 
 fn exec_root() -> PathBuf {
-    let text = files::read(Path::new(DOCKER), files::PROC).unwrap_or_default();
-    let daemon: Daemon = serde_json::from_slice(&text).unwrap_or_default();
+    let text = text(DOCKER).unwrap_or_default();
+    let daemon: Daemon = serde_json::from_str(&text).unwrap_or_default();
     daemon.exec_root.unwrap_or_else(|| EXEC_ROOT.into())
 }
 
 fn state() -> PathBuf {
-    let text = files::text(Path::new(CONTAINERD), files::PROC).unwrap_or_default();
+    let text = text(CONTAINERD).unwrap_or_default();
     key(&text, "", "state").unwrap_or_else(|| STATE.into())
 }
 

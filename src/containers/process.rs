@@ -4,7 +4,9 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use nix::libc::pid_t;
 
@@ -76,6 +78,41 @@ pub fn mapped_users(pid: Pid) -> Vec<Range> {
 /// Where the process's root is, as a path of ours.
 pub fn root(pid: Pid) -> PathBuf {
     file(pid, "root")
+}
+
+/// Where root's engines have this absolute path. In a container that shares the machine's
+/// processes, `/` is another one than theirs; with CAP_SYS_PTRACE theirs can be entered.
+pub fn engines(path: &Path) -> PathBuf {
+    static ROOT: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let other = || {
+        // The first process may be closed even to root, by what runs a virtual machine;
+        // the second is a thread of the kernel.
+        let (first, there) = [1, 2]
+            .map(root)
+            .into_iter()
+            .find_map(|r| Some((place(&r)?, r)))?;
+        (Some(first) != place(Path::new("/"))).then_some(there)
+    };
+    match (ROOT.get_or_init(other), path.strip_prefix("/")) {
+        (Some(root), Ok(rest)) => root.join(rest),
+        _ => path.to_owned(),
+    }
+}
+
+/// Whether a container's first process has still the root of those who start it.
+pub fn is_outside(pid: Pid) -> bool {
+    let of_parent = parent(pid).and_then(|parent| place(&root(parent)));
+    let theirs = of_parent.or_else(|| place(Path::new("/")));
+    // The root of fuse-overlayfs is closed to root, so that it is not theirs.
+    place(&root(pid)).is_some_and(|root| Some(root) == theirs)
+}
+
+/// The numbers of a file system and of a directory in it.
+type Place = (u64, u64);
+
+fn place(path: &Path) -> Option<Place> {
+    let data = std::fs::metadata(path).ok()?;
+    Some((data.dev(), data.ino()))
 }
 
 /// The mounts of the process.

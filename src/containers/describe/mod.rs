@@ -104,7 +104,7 @@ pub fn describe(found: &Found<'_>, layers: bool) -> Result<Container, Unclear> {
         return Err(Unclear::Foreign { pid, real, claimed });
     }
     // First of all: mounts read before the root changes are the host's.
-    if is_outside(pid) {
+    if process::is_outside(pid) {
         return Err(Unclear::NotYet(pid));
     }
     let mounts = process::mounts(pid).map_err(|_| Unclear::Gone(pid))?;
@@ -115,17 +115,6 @@ pub fn describe(found: &Found<'_>, layers: bool) -> Result<Container, Unclear> {
         Kind::Shim => of_shim(found, owner, root, layers),
         Kind::Stored => Err(Unclear::Gone(pid)), // it has no numbers
     }
-}
-
-/// Whether the process has still the host's root.
-fn is_outside(pid: Pid) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let place = |path: &Path| {
-        let data = std::fs::metadata(path).ok()?;
-        Some((data.dev(), data.ino()))
-    };
-    // The root of fuse-overlayfs is closed to root, so that it is not the host's.
-    place(&process::root(pid)).is_some_and(|root| Some(root) == place(Path::new("/")))
 }
 
 /// A user of the host, with the name that the user database has.
