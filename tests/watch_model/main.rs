@@ -173,6 +173,21 @@ fn file_systems_come_and_go_for_lines_of_all_kinds() {
     }
 }
 
+/// As in a container with volumes.
+#[test]
+fn no_mount_shows_all_of_the_file_system() {
+    const NAME: &str = "no_mount_shows_all_of_the_file_system";
+    if !watch_kit::in_own_mounts(NAME) {
+        return;
+    }
+    for mounts in [false, true] {
+        let game = if mounts { mounting(marked()) } else { marked() };
+        let parts = true;
+        let deck = Deck { parts, ..game.deck };
+        play_many(Game { deck, ..game }, 6_000);
+    }
+}
+
 /// With mounts, and lines of all kinds.
 fn mounting(game: Game) -> Game {
     let deck = Deck {

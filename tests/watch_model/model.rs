@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use incron::table::{Mask, Source as Choice};
-use nix::mount::{MntFlags, umount2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::file::{FILE, FileLine};
 use super::games::Game;
@@ -62,6 +62,20 @@ fn add(kit: &mut Kit, shape: &Shape, mask: Mask) -> Line {
     Line::new(id, shape, mask)
 }
 
+/// Where the other part is.
+const OTHER: &str = "/mnt";
+
+/// Makes `dir` a part of a file system that has another one elsewhere, and no more.
+fn part(dir: &Path) {
+    let none = None::<&str>;
+    mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), none).unwrap();
+    for (name, point) in [("o", Path::new(OTHER)), ("much-longer", dir)] {
+        let part = dir.join(name);
+        fs::create_dir(&part).unwrap();
+        mount(Some(&part), point, none, MsFlags::MS_BIND, none).unwrap();
+    }
+}
+
 impl Model {
     /// A kit served by the source of the game, with its lines.
     pub fn new(game: Game) -> Self {
@@ -72,6 +86,9 @@ impl Model {
 
     fn with_lines(game: Game) -> Self {
         let mut kit = Kit::serving(game.source);
+        if game.deck.parts {
+            part(&kit.path(""));
+        }
         kit.mkdir("d");
         kit.mkdir("o");
         let mut lines = vec![add(&mut kit, &Shape::tree("d"), ALL)];
@@ -168,6 +185,9 @@ impl Model {
         let end = |point: &PathBuf| umount2(point, MntFlags::MNT_DETACH).is_ok();
         // One over another has the same path.
         while points().iter().rev().filter(|point| end(point)).count() > 0 {}
+        if self.game.deck.parts {
+            end(&PathBuf::from(OTHER));
+        }
     }
 
     fn happened(&mut self, op: &Op, named: &BTreeSet<String>) {

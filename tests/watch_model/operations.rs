@@ -52,6 +52,8 @@ pub struct Deck {
     /// Only in a mount namespace of our own.
     pub mounts: bool,
     pub races: bool,
+    /// No mount shows all of the file system. Only in a mount namespace of our own.
+    pub parts: bool,
 }
 
 pub const NAMES: [&str; 6] = ["a", "b", "c", "f", "g", ".h"];

@@ -209,3 +209,27 @@ fn a_directory_that_comes_to_a_name_in_two_exchanges_leaves_it() {
     ];
     both(&ops);
 }
+
+/// Nobody looks between, so that the table of mounts says the same.
+#[test]
+fn a_file_system_that_is_mounted_again_is_heard_wherever_it_lies() {
+    const NAME: &str = "sequences::a_file_system_that_is_mounted_again_is_heard_wherever_it_lies";
+    if !watch_kit::in_own_mounts(NAME) {
+        return;
+    }
+    let p = |s: &str| s.to_owned();
+    let ops = [
+        Op::MkdirAll(p("d/b/c")),
+        Op::Mount(p("d/b")),
+        Op::Read,
+        Op::Unmount(p("d/b")),
+        Op::Mount(p("d/b")),
+        Op::Switch(p("d/b/b"), p("d/a")),
+        Op::Probe,
+    ];
+    for parts in [false, true] {
+        let game = mounting(marked());
+        let deck = Deck { parts, ..game.deck };
+        assert_eq!(play(&ops, Game { deck, ..game }), Ok(()), "{deck:?}");
+    }
+}

@@ -32,6 +32,8 @@ struct System {
     doors: Vec<Door>,
     /// The table of mounts has been looked through for them.
     looked: bool,
+    /// Another one has its device by now.
+    replaced: bool,
 }
 
 pub(super) struct Group {
@@ -112,7 +114,14 @@ impl Group {
             mask: 0,
             doors: Vec::new(),
             looked: false,
+            replaced: false,
         };
+        // Only of these have the parts numbers of their own, and a device in common.
+        if !self.systems.contains_key(&fs) && !matches!(&*mount.kind, "btrfs" | "bcachefs") {
+            let others = self.systems.values_mut();
+            let same = others.filter(|s| s.device == mount.device);
+            same.for_each(|s| s.replaced = true);
+        }
         let system = self.systems.entry(fs).or_insert_with(new);
         if system.mask == 0 && system.device != mount.device {
             // Mounted again, from another device.

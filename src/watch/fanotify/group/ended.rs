@@ -24,7 +24,9 @@ impl Group {
         for (fs, system) in systems {
             let asked = system.mask != 0 || ways.keys().any(|key| key.starts_with(fs));
             let left = device(&system.device).is_none_or(|device| marked.contains(&device));
-            if asked && !left {
+            // The mark may be the next one's, which a path led to before we knew.
+            let replaced = std::mem::take(&mut system.replaced);
+            if asked && (replaced || !left) {
                 system.mask = 0;
                 ways.retain(|key, _| !key.starts_with(fs));
                 ended.push(*fs);
