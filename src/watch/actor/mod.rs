@@ -195,7 +195,8 @@ impl Actors {
 
 fn slow(error: io::Error) -> String {
     format!(
-        "the thread that follows processes may not run at real-time priority ({error}): of \
+        "the thread that follows processes may not run at real-time priority ({error}; it needs \
+         CAP_SYS_NICE, and a cgroup that has a real-time share where the kernel divides that): of \
          processes that end at once, up to half are known late or by their number alone"
     )
 }

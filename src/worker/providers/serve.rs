@@ -82,7 +82,13 @@ impl Engine {
         for line in &known.lines {
             if let Some(served) = self.lines.get(*line) {
                 let request = served.request(*line);
-                self.source.know_actors(known.program, &request, reports);
+                let mut found = Vec::new();
+                self.source.know_actors(known.program, &request, &mut found);
+                reports.extend(found.into_iter().map(|report| match report {
+                    // How well they can be known is of interest to whoever wrote the line.
+                    Report::Problem(_, problem) => Report::Problem(*line, problem),
+                    event => event,
+                }));
             }
         }
     }
