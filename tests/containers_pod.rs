@@ -5,7 +5,7 @@ mod containers_kit;
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -73,12 +73,27 @@ impl Manifest {
         mounts.collect()
     }
 
-    /// The node's directory of a volume; None where it is no directory of the node.
-    fn node(&self, volume: &str) -> Option<PathBuf> {
-        let at = self.after(&format!("        - name: {volume}\n"));
-        let path = at.trim_start().strip_prefix("hostPath: {path: ")?;
-        Some(path.split(',').next().unwrap().into())
+    fn volume(&self, name: &str) -> Volume {
+        let text = self
+            .after(&format!("        - name: {name}\n"))
+            .trim_start();
+        if let Some(path) = text.strip_prefix("hostPath: {path: ") {
+            return Volume::Node(path.split(',').next().unwrap().into());
+        }
+        match text.split(':').next().unwrap() {
+            "configMap" => Volume::Files,
+            "emptyDir" => Volume::Empty,
+            other => panic!("the test knows nothing of {other}"),
+        }
     }
+}
+
+enum Volume {
+    /// Those of the ConfigMap.
+    Files,
+    Empty,
+    /// A directory of the node.
+    Node(PathBuf),
 }
 
 struct Mount {
@@ -156,19 +171,25 @@ fn options(manifest: &Manifest, podman: &Podman) -> Vec<String> {
         "/usr/lib64:/usr/lib64:ro".into(),
     ];
     for mount in manifest.mounts() {
-        let Some(node) = manifest.node(&mount.volume) else {
-            match &mount.part {
-                Some(name) => {
-                    let file = podman.dir().join(name);
-                    fs::write(&file, manifest.file(name)).unwrap();
-                    mounts.push(format!("{}:{}:ro", file.display(), mount.path));
-                }
-                None => options.push(format!("--tmpfs={}", mount.path)),
+        let part = mount.part.as_deref().unwrap_or("");
+        let node = match manifest.volume(&mount.volume) {
+            Volume::Files => {
+                let file = podman.dir().join(part);
+                fs::write(&file, manifest.file(part)).unwrap();
+                mounts.push(format!("{}:{}:ro", file.display(), mount.path));
+                continue;
             }
-            continue;
+            Volume::Empty => {
+                // As the kubelet makes them.
+                let dir = podman.dir().join(&mount.volume).join(part);
+                fs::create_dir_all(&dir).unwrap();
+                fs::set_permissions(&dir, fs::Permissions::from_mode(0o750)).unwrap();
+                mounts.push(format!("{}:{}", dir.display(), mount.path));
+                continue;
+            }
+            Volume::Node(dir) => dir.join(part),
         };
         assert!(!mount.writable, "{}", mount.path);
-        let node = node.join(mount.part.as_deref().unwrap_or(""));
         // The node of the test has its directories elsewhere, and no containerd.
         let (theirs, ours) = match node.to_str().unwrap().trim_end_matches('/') {
             "/run/containers" => (podman.run.clone(), None),
