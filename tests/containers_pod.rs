@@ -8,10 +8,10 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 
-use containers_kit::{IMAGE, LIMIT, PROGRAM, Podman, can_run, succeed, wait};
+use containers_kit::{IMAGE, LIMIT, PROGRAM, Podman, archive, can_run, wait};
 use serde_json::Value;
 
 const MANIFEST: &str = "examples/containers/daemonset.yaml";
@@ -134,14 +134,7 @@ fn image(podman: &Podman) -> String {
     )
     .unwrap();
     let tar = podman.dir().join("pod.tar");
-    succeed(
-        Command::new("tar")
-            .arg("-C")
-            .arg(&root)
-            .arg("-cf")
-            .arg(&tar)
-            .arg("."),
-    );
+    archive(&root, &tar);
     podman.podman(&["import", tar.to_str().unwrap(), "localhost/pod:1"]);
     "localhost/pod:1".into()
 }

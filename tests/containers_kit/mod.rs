@@ -73,15 +73,14 @@ pub fn image(dir: &Path) -> PathBuf {
     fs::write(root.join("etc/motd"), "from the image\n").unwrap();
     fs::write(root.join("etc/d/f"), "from the image\n").unwrap();
     let tar = dir.join("image.tar");
-    succeed(
-        Command::new("tar")
-            .arg("-C")
-            .arg(&root)
-            .arg("-cf")
-            .arg(&tar)
-            .arg("."),
-    );
+    archive(&root, &tar);
     tar
+}
+
+/// All that is in the directory `root`, as a tar archive.
+pub fn archive(root: &Path, tar: &Path) {
+    let mut command = Command::new("tar");
+    succeed(command.arg("-C").arg(root).arg("-cf").arg(tar).arg("."));
 }
 
 /// Runs a command to its end, which must be good; what it printed.
