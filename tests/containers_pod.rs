@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use containers_kit::{IMAGE, LIMIT, PROGRAM, Podman, archive, can_run, wait};
 use serde_json::Value;
@@ -226,23 +226,30 @@ struct Pod {
     options: Vec<String>,
     /// Where journald listens.
     journal: UnixDatagram,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Pod {
-    fn new() -> Self {
+    /// None where no container can be run.
+    fn new() -> Option<Self> {
+        if !can_run() {
+            return None;
+        }
+        let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let manifest = Manifest::read();
         let podman = Podman::rootful();
         let dir = podman.dir().join("journal");
         fs::create_dir(&dir).unwrap();
         let journal = UnixDatagram::bind(dir.join("socket")).unwrap();
         journal.set_read_timeout(Some(LIMIT)).unwrap();
-        Self {
+        Some(Self {
             image: image(&podman),
             options: options(&manifest, &podman),
             podman,
             manifest,
             journal,
-        }
+            _alone: alone,
+        })
     }
 
     /// Starts it with `change` made to each option, and waits until it is ready.
@@ -291,11 +298,7 @@ impl Pod {
 
 #[test]
 fn the_monitor_of_a_cluster_is_itself_a_container() {
-    if !can_run() {
-        return;
-    }
-    let _alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let pod = Pod::new();
+    let Some(pod) = Pod::new() else { return };
     pod.podman.start("pod-before");
     pod.start("pod-monitor", ("", ""));
     // Not that of its own root: a container in a store of which nothing is known is heard.
@@ -338,11 +341,7 @@ fn the_monitor_of_a_cluster_is_itself_a_container() {
 /// What of the manifest is there for the actors, and what is said without it.
 #[test]
 fn without_what_it_takes_to_know_who_did_it_the_log_says_so() {
-    if !can_run() {
-        return;
-    }
-    let _alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let pod = Pod::new();
+    let Some(pod) = Pod::new() else { return };
     for (name, change, said) in [
         (
             "pod-network",

@@ -63,7 +63,8 @@ make_package() {
 
 boot() {
 	# The system calls, which it would forbid, are the container monitor's. It has two
-	# parts of this disk and never all of it, as a container with a volume has.
+	# parts of this disk and never all of it, as a container with a volume has: the second
+	# has a shorter path than its root, and must not be taken for the one to look in.
 	mkdir -p "$WORK/b"
 	systemd-nspawn -q -D "$ROOT" --register=no --keep-unit --private-network -b \
 		--bind-ro="$(realpath "$WORK/b")":/mnt \

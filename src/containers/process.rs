@@ -99,12 +99,13 @@ pub fn engines(path: &Path) -> PathBuf {
     }
 }
 
-/// Whether a container's first process has still the root of those who start it.
+/// Whether a container's first process has still the root of those who start it: that of the
+/// engines, or of its parent, where theirs is closed to us.
 pub fn is_outside(pid: Pid) -> bool {
     let of_parent = parent(pid).and_then(|parent| place(&root(parent)));
-    let theirs = of_parent.or_else(|| place(Path::new("/")));
+    let theirs = [place(&engines(Path::new("/"))), of_parent];
     // The root of fuse-overlayfs is closed to root, so that it is not theirs.
-    place(&root(pid)).is_some_and(|root| Some(root) == theirs)
+    place(&root(pid)).is_some_and(|root| theirs.contains(&Some(root)))
 }
 
 /// The numbers of a file system and of a directory in it.

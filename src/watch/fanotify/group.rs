@@ -116,7 +116,7 @@ impl Group {
             looked: false,
             replaced: false,
         };
-        // Only of these have the parts numbers of their own, and a device in common.
+        // These alone give parts of one file system numbers of their own.
         if !self.systems.contains_key(&fs) && !matches!(&*mount.kind, "btrfs" | "bcachefs") {
             let others = self.systems.values_mut();
             let same = others.filter(|s| s.device == mount.device);
